@@ -1,0 +1,26 @@
+# Two commands: `make lab` opens the lessons, `make test` tests everything.
+# Both set up what they need first, in .venv; nothing else on the machine changes.
+PYTHON ?= python3
+ARGS ?=
+PYTEST = .venv/bin/python -m pytest
+
+.PHONY: lab test data setup
+
+lab: .venv/ready-lab
+	@.venv/bin/course lab $(ARGS)
+
+# Real data first: a lesson's stored outputs hold no progress bar of a download.
+test: .venv/ready-test
+	.venv/bin/course data
+	$(PYTEST) -n 2 --dist loadscope --nbval --nbval-current-env \
+	  --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300 $(ARGS)
+
+data: .venv/ready-lab
+	.venv/bin/course data $(ARGS)
+
+# Set up again, for instance after a compiler was installed.
+setup:
+	@$(PYTHON) bootstrap.py lab
+
+.venv/ready-lab .venv/ready-test: .venv/ready-%: pyproject.toml bootstrap.py
+	@$(PYTHON) bootstrap.py $*

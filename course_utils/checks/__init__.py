@@ -1,0 +1,1 @@
+"""What each exercise must satisfy: one module a lesson, and ``core`` for all."""

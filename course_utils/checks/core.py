@@ -1,0 +1,254 @@
+"""Checks that answer at once: right, not yet, or not tried.
+
+A lesson's module decorates one function an exercise::
+
+    @exercise("1.2", hints=["…", "…"])
+    def lookup(answer):
+        got = answer(table, ids)
+        expect_shape("lookup", got, table[ids].shape, given="ids of shape (4, 7)")
+        return "what was shown and why it matters"
+
+The notebook then says ``check.lookup(lookup)`` and ``check.lookup.hint()``.
+"""
+
+from __future__ import annotations
+
+import functools
+import linecache
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class ExerciseError(AssertionError):
+    """An answer that is not right yet; shown in a notebook as its one message."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+class NotAttempted(ExerciseError):
+    """The exercise still holds its stub."""
+
+
+class Check:
+    """A check of one exercise, with its hints.
+
+    Parameters
+    ----------
+    function : callable
+        Runs the answer on inputs of its own. Returns the sentence for a right
+        answer, calls `fail` for a wrong one.
+    number : str
+        The exercise's number as the lesson prints it, such as ``"1.2"``.
+    hints : sequence of str
+        From a nudge to almost the answer.
+    """
+
+    def __init__(
+        self, function: Callable[..., str], number: str, hints: Sequence[str]
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self.number = number
+        self.hints = tuple(hints)
+        self._function = function
+        self._next_hint = 0
+
+    def __call__(self, *answer: Any) -> None:
+        """Check an answer and print one line, or raise the one that helps.
+
+        Raises
+        ------
+        NotAttempted
+            When the answer still is the stub.
+        ExerciseError
+            When the answer is wrong, or stops with an error of its own.
+        """
+        if any(part is ... for part in answer):
+            raise NotAttempted(self._open())
+        try:
+            # A warning on standard error would cost the exercise its points in
+            # nbgrader, and it is not what the reader was asked about.
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                sentence = self._function(*answer)
+        except NotImplementedError:
+            raise NotAttempted(self._open()) from None
+        except ExerciseError as error:
+            raise type(error)(f"{self.number} {error}") from None
+        except Exception as error:
+            raise ExerciseError(f"{self.number} {_what_stopped(error)}") from None
+        print(f"✅ {self.number} {sentence}")
+
+    def hint(self) -> None:
+        """Print the next hint; after the last one, the last one again."""
+        number = min(self._next_hint, len(self.hints) - 1)
+        print(f"Hint {number + 1} of {len(self.hints)}: {self.hints[number]}")
+        self._next_hint = number + 1
+
+    def _open(self) -> str:
+        return (
+            f"{self.number} is still open. Try it, then run this cell again; "
+            f"check.{self.__name__}.hint() helps."
+        )
+
+
+def exercise(number: str, *, hints: Sequence[str]) -> Callable[..., Check]:
+    """Turn a function into the `Check` of an exercise.
+
+    Parameters
+    ----------
+    number : str
+        The exercise's number, such as ``"1.2"``.
+    hints : sequence of str
+        At least two, from a nudge to almost the answer.
+
+    Returns
+    -------
+    callable
+        The decorator.
+    """
+    if len(hints) < 2:
+        raise ValueError(f"exercise {number} needs at least two hints")
+    return lambda function: Check(function, number, hints)
+
+
+def fail(message: str) -> NoReturn:
+    """Say that the answer is not right: what came, what was expected, the slip.
+
+    Parameters
+    ----------
+    message : str
+        One or two sentences; the exercise's number is put before them.
+
+    Raises
+    ------
+    ExerciseError
+        Always.
+    """
+    raise ExerciseError(message)
+
+
+def as_array(name: str, got: Any) -> np.ndarray:
+    """Convert a returned value to a numeric array.
+
+    Parameters
+    ----------
+    name : str
+        The student's function, for the message.
+    got : any
+        What it returned.
+
+    Returns
+    -------
+    numpy.ndarray
+        The value, of a numeric or boolean type.
+
+    Raises
+    ------
+    ExerciseError
+        When nothing was returned, or nothing numeric.
+    """
+    if got is None:
+        fail(f"{name} returned None: does its last line begin with `return`?")
+    if got is NotImplemented or isinstance(got, type(...)):
+        raise NotImplementedError
+    try:
+        array = np.asarray(got)
+    except ValueError:
+        fail(f"{name} returned rows of different lengths; I expected one array.")
+    if array.dtype.kind not in "biuf":
+        fail(f"{name} returned {_kind(got)}; I expected numbers.")
+    return array
+
+
+def expect_shape(
+    name: str, got: Any, shape: tuple[int, ...], *, given: str, slip: str = ""
+) -> np.ndarray:
+    """Insist on the shape of a returned array.
+
+    Parameters
+    ----------
+    name : str
+        The student's function, for the message.
+    got : any
+        What it returned.
+    shape : tuple of int
+        The shape it should have.
+    given : str
+        What the function was called with, in words.
+    slip : str, optional
+        The likeliest mistake.
+
+    Returns
+    -------
+    numpy.ndarray
+        `got` as an array of that shape.
+
+    Raises
+    ------
+    ExerciseError
+        When it has another shape, or is no array of numbers.
+    """
+    array = as_array(name, got)
+    if array.shape != shape:
+        fail(
+            f"For {given} I expected shape {shape}, "
+            f"your function returned {array.shape}. {slip}".rstrip()
+        )
+    return array
+
+
+def expect_number(name: str, got: Any) -> float:
+    """Insist on a single finite number.
+
+    Parameters
+    ----------
+    name : str
+        The student's function, for the message.
+    got : any
+        What it returned.
+
+    Returns
+    -------
+    float
+        The number.
+
+    Raises
+    ------
+    ExerciseError
+        When it is no number, more than one, or not finite.
+    """
+    array = as_array(name, got)
+    if array.size != 1:
+        fail(f"{name} returned {array.size} numbers; I expected one.")
+    number = float(array.reshape(()))
+    if not np.isfinite(number):
+        fail(f"{name} returned {number}; I expected a finite number.")
+    return number
+
+
+def _kind(value: Any) -> str:
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _what_stopped(error: Exception) -> str:
+    """Name the student's own line that raised, not one of ours or a library's."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if PACKAGE not in Path(frame.filename).parents
+    ]
+    own = [frame for frame in frames if "site-packages" not in frame.filename]
+    reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+    if not own:
+        return f"Your answer could not be called as the exercise asks. {reason}"
+    line = linecache.getline(own[-1].filename, own[-1].lineno).strip() or own[-1].line
+    return f"Your code stopped in line {own[-1].lineno} of its cell, `{line}`. {reason}"

@@ -1,0 +1,253 @@
+"""The command ``course``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from course_utils.errors import CourseError, UsageError
+
+LESSON_HELP = "5, 05 or 05_siamese_fashion_mnist; none means all"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage ends with one sentence and exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`.\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``course`` with the arguments given, or those of the process.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without the program's name.
+
+    Returns
+    -------
+    int
+        Exit status: 0, or 1 where something failed; wrong usage exits with 2.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if given[:1] == ["lab"]:
+            # Everything after it is JupyterLab's own.
+            return _lab(given[1:])
+        options = _parser().parse_args(given)
+        return options.command(options)
+    except CourseError as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        print("\nStopped. Run the same command again to go on.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe, such as `head`, has gone.
+        sys.stderr.close()
+        return 141
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="course", description="Embeddings and transfer learning, in eight lessons."
+    )
+    commands = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", parser_class=_Parser
+    )
+    commands.add_parser(
+        "lab", help="open JupyterLab on notebooks/; arguments go through to it"
+    )
+    run = commands.add_parser("run", help="execute solution lessons and time them")
+    run.add_argument("lessons", nargs="*", metavar="LESSON", help=LESSON_HELP)
+    run.add_argument(
+        "--save",
+        action="store_true",
+        help="store the outputs in solutions/, with measured time and memory",
+    )
+    run.set_defaults(command=_run)
+    build = commands.add_parser("build", help="make student notebooks from solutions")
+    build.add_argument(
+        "--check", action="store_true", help="only tell whether they are up to date"
+    )
+    build.set_defaults(command=_build)
+    data = commands.add_parser("data", help="fetch and verify what the lessons need")
+    data.add_argument("names", nargs="*", metavar="NAME", help="data sets, see --list")
+    data.add_argument(
+        "--list", action="store_true", help="show every set: size, place, licence"
+    )
+    data.set_defaults(command=_data)
+    doctor = commands.add_parser("doctor", help="find what would stop a lesson here")
+    doctor.set_defaults(command=_doctor)
+    return parser
+
+
+def _lab(passed_on: list[str]) -> int:
+    from course_utils.lessons import NOTEBOOKS, all_lessons
+
+    all_lessons()
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={NOTEBOOKS}"]
+    asked_for_root = any(word.startswith("--allow-root") for word in passed_on)
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and not asked_for_root:
+        if not _in_container():
+            raise CourseError(
+                "JupyterLab does not run as root: log in as an ordinary user and run "
+                "this again."
+            )
+        print("Container's root user: JupyterLab is started with --allow-root.")
+        command.append("--allow-root")
+    sys.stdout.flush()
+    os.execv(command[0], command + passed_on)
+
+
+def _in_container() -> bool:
+    if any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv")):
+        return True
+    if os.environ.get("container"):
+        return True
+    import pwd
+
+    # A machine on which nobody else could log in.
+    return not any(
+        1000 <= user.pw_uid < 60000 and not user.pw_shell.endswith(("nologin", "false"))
+        for user in pwd.getpwall()
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    from course_utils import profile
+    from course_utils.lessons import find_lessons
+    from course_utils.runner import BUDGET_MB, BUDGET_SECONDS, run_lesson, save
+
+    lessons = find_lessons(options.lessons)
+    if options.save and profile() != "quick":
+        raise CourseError(
+            "Stored outputs are those of the quick profile: unset COURSE_PROFILE."
+        )
+    width = max((len(lesson.name) for lesson in lessons), default=0)
+    failed = False
+    for lesson in lessons:
+
+        def on_cell(done: int, total: int, name: str = lesson.name) -> None:
+            if sys.stdout.isatty():
+                print(f"\r… {name:<{width}}  cell {done} of {total}", end="")
+
+        result = run_lesson(lesson, on_cell)
+        if sys.stdout.isatty():
+            print("\r\x1b[K", end="")
+        mark = "❌" if result.problem else "✅"
+        line = f"{mark} {lesson.name:<{width}}  {result.seconds:5.0f} s"
+        line += f"  {result.peak_mb:6,.0f} MB"
+        if result.problem:
+            line += f"  {result.problem}"
+        elif profile() == "quick":
+            if result.seconds > BUDGET_SECONDS:
+                line += f"  slower than the budget of {BUDGET_SECONDS} s"
+            if result.peak_mb > BUDGET_MB:
+                line += f"  larger than the budget of {BUDGET_MB:,} MB"
+        print(line, flush=True)
+        failed |= bool(result.problem)
+        if options.save and not result.problem:
+            save(lesson, result)
+    return int(failed)
+
+
+def _build(options: argparse.Namespace) -> int:
+    from course_utils import authoring
+    from course_utils.lessons import all_lessons
+
+    lessons = all_lessons()
+    if options.check:
+        differences = [authoring.compare(lesson) for lesson in lessons]
+        differences = [str(one) for one in differences if one]
+        differences += authoring.readme_differences()
+        for difference in differences:
+            print(difference, file=sys.stderr)
+        if differences:
+            print("Run `course build`, then look at the diff.", file=sys.stderr)
+            return 1
+        print(f"{len(lessons)} student notebooks are what their solutions give.")
+        return 0
+    for lesson in lessons:
+        changed, kept = authoring.build(lesson)
+        state = "written" if changed else "up to date"
+        print(f"{authoring.relative(lesson.notebook)}: {state}")
+        if kept:
+            print(f"  what stood there was not ours; kept as {kept.name}")
+    if authoring.write_readme():
+        print("README.md: lesson table written")
+    return 0
+
+
+def _data(options: argparse.Namespace) -> int:
+    from course_utils.data.fetch import cache_folder, catalog, fetch
+    from course_utils.lessons import all_lessons
+
+    if options.list:
+        print(_data_table())
+        return 0
+    names = options.names
+    if not names:
+        numbers = {lesson.number for lesson in all_lessons()}
+        names = [one.name for one in catalog().values() if numbers & set(one.lessons)]
+    failed = False
+    unknown = [name for name in names if name not in catalog()]
+    if unknown:
+        fetch(unknown[0])  # says which names there are
+    for name in names:
+        try:
+            folder = fetch(name)
+        except CourseError as error:
+            print(error, file=sys.stderr)
+            failed = True
+            continue
+        size = catalog()[name].bytes / 1e6
+        print(f"{name}: {size:,.1f} MB verified in {folder}", flush=True)
+    if failed:
+        print(f"The cache is {cache_folder()}.", file=sys.stderr)
+    return int(failed)
+
+
+def _data_table() -> str:
+    from course_utils.data.fetch import catalog, describe, locate
+
+    rows = [("NAME", "SIZE", "LESSONS", "WHERE", "LICENCE")]
+    for dataset in catalog().values():
+        found = locate(dataset.name)
+        if dataset.shipped and not found:
+            where = f"with {describe(dataset.sources[0])}"
+        else:
+            where = found[0] if found else "not fetched"
+        rows.append(
+            (
+                dataset.name,
+                f"{dataset.bytes / 1e6:.1f} MB" if dataset.bytes else "-",
+                " ".join(f"{number:02}" for number in dataset.lessons) or "on request",
+                where,
+                dataset.licence,
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join(
+        "  ".join([*(f"{row[c]:<{widths[c]}}" for c in range(4)), row[4]])
+        for row in rows
+    )
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from course_utils import doctor
+
+    findings = doctor.examine()
+    print(doctor.report(findings))
+    doctor.require_good(findings)
+    print("Nothing stands in the way of a lesson.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

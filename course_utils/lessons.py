@@ -1,0 +1,88 @@
+"""The lessons by number and name, and where they stand."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from course_utils.errors import CourseError, UsageError
+
+ROOT = Path(__file__).resolve().parents[1]
+SOLUTIONS = ROOT / "solutions"
+NOTEBOOKS = ROOT / "notebooks"
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A lesson: its number and its name such as ``02_imdb_sentiment``."""
+
+    number: int
+    name: str
+
+    @property
+    def solution(self) -> Path:
+        """The solved and executed notebook, which is the source."""
+        return SOLUTIONS / f"{self.name}.ipynb"
+
+    @property
+    def notebook(self) -> Path:
+        """The student's notebook, which `course build` writes."""
+        return NOTEBOOKS / f"{self.name}.ipynb"
+
+
+def all_lessons() -> list[Lesson]:
+    """Lessons that exist, in their order.
+
+    Returns
+    -------
+    list of Lesson
+        One for each ``solutions/NN_name.ipynb``.
+
+    Raises
+    ------
+    CourseError
+        When there is no ``solutions`` folder beside the package.
+    """
+    if not SOLUTIONS.is_dir():
+        raise CourseError(
+            f"There are no lessons in {ROOT}: run this from a checkout of the course "
+            "that was set up with `make setup`."
+        )
+    return [
+        Lesson(int(path.stem[:2]), path.stem)
+        for path in sorted(SOLUTIONS.glob("[0-9][0-9]_*.ipynb"))
+    ]
+
+
+def find_lessons(wanted: list[str]) -> list[Lesson]:
+    """Lessons by number or name; all of them for an empty list.
+
+    Parameters
+    ----------
+    wanted : list of str
+        Each ``5``, ``05`` or ``05_siamese_fashion_mnist``.
+
+    Returns
+    -------
+    list of Lesson
+        In the order asked for.
+
+    Raises
+    ------
+    UsageError
+        When one is not there; the message names those that are.
+    """
+    lessons = all_lessons()
+    if not wanted:
+        return lessons
+    found = []
+    for text in wanted:
+        name = Path(text).name.removesuffix(".ipynb")
+        number = int(name) if re.fullmatch(r"\d{1,2}", name) else None
+        matches = [one for one in lessons if one.name == name or one.number == number]
+        if not matches:
+            names = ", ".join(lesson.name for lesson in lessons)
+            raise UsageError(f"There is no lesson '{text}'. There are: {names}.")
+        found += matches
+    return found

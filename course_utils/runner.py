@@ -1,0 +1,247 @@
+"""Execute solution lessons without a browser, and measure what they take."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from course_utils import profile
+from course_utils.errors import CourseError
+from course_utils.lessons import SOLUTIONS, Lesson
+
+import nbformat
+
+RECORD = SOLUTIONS / "measured.json"
+CELL_SECONDS = 900
+BUDGET_SECONDS, BUDGET_MB = 120, 2048
+TIME_LINE = re.compile(r"\*\*Time\*\* [\d,]+ s to run")
+MEMORY_LINE = re.compile(r"\*\*Memory\*\* [\d,]+ MB")
+
+
+@dataclass
+class Result:
+    """What came of one lesson's run.
+
+    Attributes
+    ----------
+    seconds : float
+        Wall-clock time from starting the kernel to the last cell.
+    peak_mb : float
+        Largest resident memory of the kernel and its children, in MiB.
+    problem : str
+        Empty, or the failing cell and its error in one line.
+    notebook : nbformat.NotebookNode
+        The notebook with the outputs of this run.
+    """
+
+    seconds: float
+    peak_mb: float
+    problem: str
+    notebook: Any
+
+
+def run_lesson(
+    lesson: Lesson, on_cell: Callable[[int, int], None] = lambda done, total: None
+) -> Result:
+    """Execute a solution lesson from the top in a kernel of its own.
+
+    Parameters
+    ----------
+    lesson : Lesson
+        The lesson; its file is not changed.
+    on_cell : callable
+        Called with the number of code cells done and their total.
+
+    Returns
+    -------
+    Result
+        Time, memory, outputs; a failure is in `problem`, not raised.
+    """
+    from nbclient import NotebookClient
+    from nbclient.exceptions import (
+        CellExecutionError,
+        CellTimeoutError,
+        DeadKernelError,
+    )
+
+    notebook = nbformat.read(lesson.solution, as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    done = 0
+
+    def advance(**_: Any) -> None:
+        nonlocal done
+        done += 1
+        on_cell(done, len(cells))
+
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        on_cell_executed=advance,
+        record_timing=False,
+        resources={"metadata": {"path": str(lesson.solution.parent)}},
+        timeout=CELL_SECONDS,
+    )
+    problem = ""
+    with _MemoryWatch(client) as watch:
+        start = time.perf_counter()
+        try:
+            client.execute()
+        except CellExecutionError as error:
+            said = re.sub(r"\x1b\[[\d;]*m", "", error.evalue or "").strip()
+            problem = f"{error.ename}: {said}" if said else error.ename
+        except CellTimeoutError:
+            problem = f"took longer than {CELL_SECONDS} s"
+        except DeadKernelError:
+            problem = "the kernel died, most likely for want of memory"
+        seconds = time.perf_counter() - start
+    if problem:
+        problem = f"{_name_of_failing_cell(notebook, done)}: {problem}"
+    return Result(seconds, watch.peak / 2**20, problem, notebook)
+
+
+class _MemoryWatch:
+    """Poll the resident memory of a client's kernel while a block runs."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.peak = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> _MemoryWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        import psutil
+
+        while not self._over.wait(0.2):
+            provisioner = getattr(self.client.km, "provisioner", None)
+            number = getattr(provisioner, "pid", None)
+            if not number:
+                continue
+            try:
+                kernel = psutil.Process(number)
+                family = [kernel, *kernel.children(recursive=True)]
+                self.peak = max(self.peak, sum(p.memory_info().rss for p in family))
+            except psutil.Error:
+                continue
+
+
+def _name_of_failing_cell(notebook: Any, done: int) -> str:
+    code = [(n, c) for n, c in enumerate(notebook.cells, 1) if c.cell_type == "code"]
+    if not done:
+        return "before the first cell"
+    # nbclient reports a cell as executed before it raises that cell's error.
+    number, cell = code[done - 1]
+    name = cell.metadata.get("nbgrader", {}).get("grade_id") or cell.get("id", "")
+    return f"cell {number} ({name})"
+
+
+def save(lesson: Lesson, result: Result) -> None:
+    """Store a run's outputs in the solution, and what it took in the record.
+
+    Parameters
+    ----------
+    lesson : Lesson
+        The lesson that was run.
+    result : Result
+        A run without a problem, at the quick profile.
+
+    Raises
+    ------
+    CourseError
+        At the full profile: stored outputs are the quick profile's.
+    """
+    if profile() != "quick":
+        raise CourseError(
+            "Stored outputs are those of the quick profile: unset COURSE_PROFILE."
+        )
+    notebook = result.notebook
+    measured = {
+        "seconds": 5 * math.ceil(result.seconds / 5),
+        "peak_mb": 50 * math.ceil(result.peak_mb / 50),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "code_sha256": code_digest(notebook),
+    }
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = with_measured(cell.source, measured)
+    # What differs from machine to machine would only make noise in a diff.
+    notebook.metadata["language_info"] = {"name": "python"}
+    _write(lesson.solution, nbformat.writes(notebook) + "\n")
+    record = read_record()
+    record[lesson.name] = measured
+    text = json.dumps(dict(sorted(record.items())), indent=1, ensure_ascii=False)
+    _write(RECORD, text + "\n")
+
+
+def with_measured(text: str, measured: dict[str, Any]) -> str:
+    """Put measured time and memory into a lesson's head.
+
+    Parameters
+    ----------
+    text : str
+        Markdown; without the two phrases it stays as it is.
+    measured : dict
+        With ``seconds`` and ``peak_mb``.
+
+    Returns
+    -------
+    str
+        The text with ``**Time** 60 s to run`` and ``**Memory** 950 MB`` renewed.
+    """
+    text = TIME_LINE.sub(f"**Time** {measured['seconds']:,} s to run", text)
+    return MEMORY_LINE.sub(f"**Memory** {measured['peak_mb']:,} MB", text)
+
+
+def code_digest(notebook: Any) -> str:
+    """Digest of a notebook's code, which tells whether a record is out of date.
+
+    Parameters
+    ----------
+    notebook : nbformat.NotebookNode
+        Any notebook.
+
+    Returns
+    -------
+    str
+        sha256 over the sources of its code cells.
+    """
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return hashlib.sha256("\0".join(sources).encode()).hexdigest()
+
+
+def read_record() -> dict[str, dict[str, Any]]:
+    """Read what the lessons took when their outputs were stored.
+
+    Returns
+    -------
+    dict
+        By lesson name: ``seconds``, ``peak_mb``, ``cores``, ``python`` and
+        ``code_sha256``; empty where nothing was recorded yet.
+    """
+    if not RECORD.exists():
+        return {}
+    return json.loads(RECORD.read_text(encoding="utf-8"))
+
+
+def _write(path: Path, text: str) -> None:
+    staged = path.with_name(path.name + ".part")
+    staged.write_text(text, encoding="utf-8")
+    staged.replace(path)
