@@ -1,0 +1,203 @@
+"""Shared by the tests: small data sets, and servers on this machine to fetch from."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from course_utils.data import fetch
+
+ROOT = Path(__file__).resolve().parents[1]
+CONTENT = b"a film, and what its viewers said\n" * 4000
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_wheel(folder: Path, content: bytes = CONTENT) -> Path:
+    """Make a wheel ``toy-reviews`` 1.0 that carries one data file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "toy_reviews-1.0-py3-none-any.whl"
+    info = "toy_reviews-1.0.dist-info"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("toy_reviews/data/reviews.csv", content)
+        archive.writestr(
+            f"{info}/METADATA", "Metadata-Version: 2.1\nName: toy-reviews\nVersion: 1.0"
+        )
+        archive.writestr(
+            f"{info}/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\n"
+            "Tag: py3-none-any\n",
+        )
+        archive.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def toy_entry(wheel: Path, content: bytes = CONTENT) -> dict:
+    """Make the catalog entry of a wheel written by `write_wheel`."""
+    return {
+        "title": "toy reviews",
+        "licence": "none",
+        "citation": "none",
+        "sources": [
+            {
+                "kind": "wheel",
+                "package": "toy-reviews",
+                "version": "1.0",
+                "folder": "toy_reviews/data",
+                "bytes": wheel.stat().st_size,
+                "sha256": sha256(wheel.read_bytes()),
+            }
+        ],
+        "files": [
+            {"name": "reviews.csv", "bytes": len(content), "sha256": sha256(content)}
+        ],
+    }
+
+
+def url_entry(url: str, content: bytes = CONTENT) -> dict:
+    """Make the catalog entry of a file ``reviews.csv`` below an address."""
+    return {
+        "title": "toy reviews",
+        "licence": "none",
+        "citation": "none",
+        "sources": [{"kind": "url", "url": url}],
+        "files": [
+            {"name": "reviews.csv", "bytes": len(content), "sha256": sha256(content)}
+        ],
+    }
+
+
+def as_dataset(entry: dict) -> fetch.DataSet:
+    entry = dict(entry)
+    files = tuple(fetch.File(**item) for item in entry.pop("files"))
+    return fetch.DataSet(
+        name="toy", files=files, sources=tuple(entry.pop("sources")), **entry
+    )
+
+
+@pytest.fixture
+def use_catalog(monkeypatch) -> Callable[[dict], None]:
+    """Replace the catalog by one entry named ``toy``."""
+
+    def use(entry: dict) -> None:
+        monkeypatch.setattr(fetch, "catalog", lambda: {"toy": as_dataset(entry)})
+
+    return use
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """Point the cache to an empty folder, and pip to nothing but what a test names."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("COURSE_DATA_DIR", str(folder))
+    monkeypatch.delenv("COURSE_DATA_SHARED", raising=False)
+    for name in list(os.environ):
+        if name.startswith("PIP_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    return folder
+
+
+@pytest.fixture
+def offline(monkeypatch) -> None:
+    """Let every connection be refused at once."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("NO_PROXY", "")
+
+
+@dataclass
+class Server:
+    """A server on this machine; `pages` maps paths to bodies, `log` keeps GETs."""
+
+    pages: dict[str, bytes] = field(default_factory=dict)
+    log: list[str] = field(default_factory=list)
+    chunk_seconds: float = 0.0
+    cut_after: int | None = None
+    address: str = ""
+
+    def serve_index(self, wheel: Path) -> None:
+        """Offer a wheel as a package index does."""
+        name = wheel.name
+        self.pages["/simple/toy-reviews/"] = f'<a href="/{name}">{name}</a>'.encode()
+        self.pages[f"/{name}"] = wheel.read_bytes()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    state = Server()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            state.log.append(self.path)
+            body = state.pages.get(self.path)
+            if body is None:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            html = self.path.endswith("/")
+            self.send_header(
+                "Content-Type", "text/html" if html else "application/octet-stream"
+            )
+            self.end_headers()
+            data = body if html or state.cut_after is None else body[: state.cut_after]
+            size = 16384
+            try:
+                for start in range(0, len(data), size):
+                    self.wfile.write(data[start : start + size])
+                    self.wfile.flush()
+                    if not html:
+                        time.sleep(state.chunk_seconds)
+            except ConnectionError:
+                pass
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        running.daemon_threads = True
+        state.address = f"http://127.0.0.1:{running.server_port}"
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        yield state
+        running.shutdown()
+
+
+def start_fetch(entry: dict, cache: Path, **environment: str) -> subprocess.Popen:
+    """Fetch the set ``toy`` in a process of its own; it prints the folder."""
+    code = """
+        import json, sys
+        from course_utils.data import fetch
+        from tests.conftest import as_dataset
+        dataset = as_dataset(json.loads(sys.argv[1]))
+        fetch.catalog = lambda: {"toy": dataset}
+        try:
+            print(fetch.fetch("toy", progress=False))
+        except fetch.DataError as error:
+            sys.exit(str(error))
+    """
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), json.dumps(entry)],
+        cwd=ROOT,
+        env={**os.environ, "COURSE_DATA_DIR": str(cache), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

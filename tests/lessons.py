@@ -1,0 +1,69 @@
+"""Read lessons for the tests: their cells, exercises and answers."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import nbformat
+
+from course_utils.lessons import Lesson, all_lessons
+
+LESSONS = all_lessons()
+IDS = [lesson.name for lesson in LESSONS]
+
+
+@cache
+def solution(lesson: Lesson) -> Any:
+    return nbformat.read(lesson.solution, as_version=4)
+
+
+@cache
+def student(lesson: Lesson) -> Any:
+    return nbformat.read(lesson.notebook, as_version=4)
+
+
+def nbgrader(cell: Any) -> dict:
+    return cell.metadata.get("nbgrader", {})
+
+
+def module(lesson: Lesson) -> ModuleType:
+    return importlib.import_module(f"course_utils.checks.lesson_{lesson.number:02}")
+
+
+def answers(lesson: Lesson) -> dict:
+    return importlib.import_module(
+        f"tests.answers.lesson_{lesson.number:02}"
+    ).ANSWERS
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """An exercise of a lesson: its name is that of function, cell and check."""
+
+    lesson: Lesson
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.lesson.number:02}-{self.name}"
+
+    def object_of(self, notebook: Any) -> Any:
+        """Define the exercise's function as a notebook's cells do, and return it."""
+        namespace: dict[str, Any] = {}
+        cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        exec(cells[0].source, namespace)
+        for cell in cells:
+            if nbgrader(cell).get("grade_id") == self.name:
+                exec(cell.source, namespace)
+        return namespace[self.name]
+
+
+EXERCISES = [
+    Exercise(lesson, nbgrader(cell)["grade_id"])
+    for lesson in LESSONS
+    for cell in solution(lesson).cells
+    if nbgrader(cell).get("solution")
+]

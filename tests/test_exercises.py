@@ -1,0 +1,83 @@
+"""The four-way proof: stub refused, solution and another right answer accepted,
+
+plausible wrong ones refused for the right reason.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from course_utils.checks.core import Check, ExerciseError, NotAttempted
+from tests.lessons import EXERCISES, IDS, LESSONS, answers, module, solution, student
+
+each_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=str)
+each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=IDS)
+
+
+def parts(answer):
+    return answer if isinstance(answer, tuple) else (answer,)
+
+
+def the_check(exercise):
+    return getattr(module(exercise.lesson), exercise.name)
+
+
+@each_exercise
+def test_a_check_says_that_the_stub_is_still_open(exercise):
+    answer = answers(exercise.lesson)[exercise.name].solution(
+        exercise.object_of(student(exercise.lesson))
+    )
+    with pytest.raises(NotAttempted, match="still open"):
+        the_check(exercise)(*answer)
+
+
+@each_exercise
+def test_a_check_accepts_the_solution(exercise, capsys):
+    answer = answers(exercise.lesson)[exercise.name].solution(
+        exercise.object_of(solution(exercise.lesson))
+    )
+    the_check(exercise)(*answer)
+    said = capsys.readouterr()
+    assert said.out.startswith(f"✅ {the_check(exercise).number} ")
+    assert said.err == ""
+
+
+@each_exercise
+def test_a_check_accepts_other_right_answers(exercise, capsys):
+    right = answers(exercise.lesson)[exercise.name].right
+    assert right
+    for answer in right:
+        the_check(exercise)(*parts(answer))
+        assert capsys.readouterr().out.startswith("✅")
+
+
+@each_exercise
+def test_a_check_refuses_wrong_answers_and_says_why(exercise):
+    wrong = answers(exercise.lesson)[exercise.name].wrong
+    assert len(wrong) >= 2
+    for answer, words in wrong:
+        with pytest.raises(ExerciseError) as caught:
+            the_check(exercise)(*parts(answer))
+        assert not isinstance(caught.value, NotAttempted), answer
+        assert words.lower() in str(caught.value).lower(), answer
+        assert "\n\n" not in str(caught.value)
+
+
+@each_exercise
+def test_hints_go_from_a_nudge_to_almost_the_answer(exercise):
+    assert len(the_check(exercise).hints) >= 2
+
+
+@each_lesson
+def test_every_check_belongs_to_an_exercise_and_is_proved(lesson):
+    checks = {k for k, v in vars(module(lesson)).items() if isinstance(v, Check)}
+    exercises = {one.name for one in EXERCISES if one.lesson == lesson}
+    assert checks == exercises == set(answers(lesson))
+
+
+@each_lesson
+def test_a_lesson_has_three_to_six_exercises_numbered_in_order(lesson):
+    names = [one.name for one in EXERCISES if one.lesson == lesson]
+    numbers = [getattr(module(lesson), name).number for name in names]
+    assert 3 <= len(names) <= 6
+    assert numbers == [f"{lesson.number}.{k}" for k in range(1, len(names) + 1)]

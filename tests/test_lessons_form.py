@@ -1,0 +1,210 @@
+"""Every lesson has the form that readers, nbgrader and nbval rely on."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from course_utils.lessons import ROOT
+from course_utils.runner import (
+    BUDGET_MB,
+    BUDGET_SECONDS,
+    MEMORY_LINE,
+    TIME_LINE,
+    code_digest,
+    read_record,
+    with_measured,
+)
+from tests.lessons import EXERCISES, IDS, LESSONS, nbgrader, solution, student
+
+each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=IDS)
+MAX_LINES, MAX_COLUMNS = 25, 88
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def prose(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+
+
+def headings(notebook):
+    return [
+        line
+        for cell in prose(notebook)
+        for line in cell.source.splitlines()
+        if re.match(r"#{1,3} ", line)
+    ]
+
+
+def output_text(cell):
+    texts = [o.get("text", "") for o in cell.outputs]
+    texts += [o.get("data", {}).get("text/plain", "") for o in cell.outputs]
+    return "".join(texts)
+
+
+@each_lesson
+def test_a_solution_is_executed_in_order_without_errors_or_noise(lesson):
+    cells = [cell for cell in code(solution(lesson)) if cell.source.strip()]
+    counts = [cell.execution_count for cell in cells]
+    assert counts == list(range(1, len(cells) + 1))
+    for cell in cells:
+        for output in cell.outputs:
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr", output.get("text")
+
+
+@each_lesson
+def test_every_right_answer_of_a_solution_is_announced_in_its_output(lesson):
+    for cell in code(solution(lesson)):
+        if nbgrader(cell).get("grade"):
+            assert output_text(cell).startswith("✅"), cell.source
+
+
+@each_lesson
+def test_a_lesson_opens_with_what_one_needs_to_know(lesson):
+    notebook = solution(lesson)
+    head = notebook.cells[0].source
+    assert head.startswith(f"# {lesson.number:02} · ")
+    assert re.search(r"^You will build .+", head, re.M)
+    opening = "\n".join(cell.source for cell in notebook.cells[:2])
+    for part in ("**Goals**", "**Time**", "**Memory**", "**Needs**"):
+        assert part in opening, part
+    goals = opening.split("**Goals**")[1].split("**Time**")[0]
+    assert 3 <= len(re.findall(r"^- ", goals, re.M)) <= 5
+
+
+@each_lesson
+def test_set_up_comes_first_and_last_come_recap_further_and_sources(lesson):
+    first = code(solution(lesson))[0].source
+    assert first.rstrip().endswith("course_utils.setup()")
+    sections = [line for line in headings(solution(lesson)) if line.startswith("## ")]
+    assert sections[-3:] == ["## Recap", "## Go further", "## Sources"]
+
+
+@each_lesson
+def test_cells_fit_a_screen(lesson):
+    for cell in code(solution(lesson)):
+        lines = cell.source.splitlines()
+        assert len(lines) <= MAX_LINES, cell.source
+        assert max(map(len, lines), default=0) <= MAX_COLUMNS, cell.source
+
+
+@each_lesson
+def test_pictures_have_words_and_are_there(lesson):
+    for cell in prose(solution(lesson)):
+        for words, target in re.findall(r"!\[(.*?)\]\((.*?)\)", cell.source):
+            assert len(words) >= 20, f"alt text of {target}"
+            assert (lesson.solution.parent / target).is_file(), target
+            assert (lesson.notebook.parent / target).is_file(), target
+        assert "<img" not in cell.source
+
+
+@each_lesson
+def test_an_exercise_is_a_task_then_a_function_then_its_check(lesson):
+    notebook = solution(lesson)
+    for number, cell in enumerate(notebook.cells):
+        if not nbgrader(cell).get("solution"):
+            continue
+        name = nbgrader(cell)["grade_id"]
+        task = notebook.cells[number - 1]
+        check = notebook.cells[number + 1]
+        assert re.match(r"### Exercise \d+\.\d+ · ", task.source), name
+        function = ast.parse(cell.source).body[-1]
+        assert isinstance(function, ast.FunctionDef) and function.name == name
+        assert ast.get_docstring(function)
+        assert nbgrader(check)["grade_id"] == f"check-{name}"
+        assert nbgrader(check)["grade"] and nbgrader(check)["locked"]
+        assert nbgrader(check)["points"] >= 1
+        assert f"check.{name}(" in check.source
+        assert cell.source.count("### BEGIN SOLUTION") == 1
+
+
+@each_lesson
+def test_nbgraders_marks_stand_only_where_they_work(lesson):
+    marks = ("BEGIN SOLUTION", "END SOLUTION", "HIDDEN TESTS", "MARK SCHEME")
+    for cell in solution(lesson).cells:
+        if nbgrader(cell).get("solution") or nbgrader(cell).get("grade"):
+            continue
+        assert not [mark for mark in marks if mark in cell.source], cell.source
+
+
+@each_lesson
+def test_a_student_notebook_holds_no_answers_and_no_outputs(lesson):
+    for cell in code(student(lesson)):
+        assert not cell.outputs and cell.execution_count is None
+        assert "SOLUTION" not in cell.source and "HIDDEN" not in cell.source
+        if nbgrader(cell).get("solution"):
+            assert "raise NotImplementedError(" in cell.source
+    assert student(lesson).metadata.kernelspec.language == "python"
+
+
+@each_lesson
+def test_an_output_that_is_not_compared_is_asserted_on_soon_after(lesson):
+    waiting = 0
+    for cell in code(solution(lesson)):
+        if "nbval-ignore-output" in cell.metadata.get("tags", []):
+            waiting += 1
+        if re.search(r"^\s*assert ", cell.source, re.M):
+            waiting = 0
+    assert not waiting, f"{waiting} ignored outputs at the end, no assertion after them"
+
+
+@each_lesson
+def test_outputs_name_no_path_of_one_machine(lesson):
+    for cell in code(solution(lesson)):
+        text = output_text(cell)
+        assert not re.search(r"(/root/|/home/|/tmp/|/Users/|\bobject at 0x)", text), text
+
+
+@each_lesson
+def test_code_that_hides_warnings_or_errors_is_not_in_a_lesson(lesson):
+    for cell in code(solution(lesson)):
+        assert "filterwarnings" not in cell.source
+        assert "simplefilter" not in cell.source
+        assert not re.search(r"except[^\n]*:\s*\n?\s*pass", cell.source)
+
+
+@each_lesson
+def test_words_that_talk_down_are_not_in_a_lesson(lesson):
+    for cell in prose(solution(lesson)):
+        text = re.sub(r"`[^`]*`|\(http\S+\)", "", cell.source)
+        found = re.search(r"\b(simply|obviously|of course|trivial(ly)?)\b|!(?!\[)", text)
+        assert not found, (found, cell.source)
+
+
+@each_lesson
+def test_frameworks_are_not_mixed_in_one_kernel(lesson):
+    text = "\n".join(cell.source for cell in code(solution(lesson)))
+    keras = re.search(r"^\s*(import|from) (keras|tensorflow)", text, re.M)
+    torch = re.search(r"^\s*(import|from) torch", text, re.M)
+    assert not (keras and torch)
+
+
+@each_lesson
+def test_measured_time_and_memory_are_recorded_within_budget_and_shown(lesson):
+    record = read_record()
+    assert lesson.name in record, "run `course run --save`"
+    measured = record[lesson.name]
+    assert measured["code_sha256"] == code_digest(solution(lesson)), (
+        "the code has changed since it was measured: run `course run --save`"
+    )
+    assert measured["seconds"] <= BUDGET_SECONDS
+    assert measured["peak_mb"] <= BUDGET_MB
+    opening = "\n".join(cell.source for cell in solution(lesson).cells[:2])
+    assert TIME_LINE.search(opening) and MEMORY_LINE.search(opening)
+    assert with_measured(opening, measured) == opening
+
+
+def test_lessons_are_numbered_without_gaps():
+    assert [lesson.number for lesson in LESSONS] == list(range(1, len(LESSONS) + 1))
+    assert {p.name for p in (ROOT / "notebooks").glob("[0-9]*.ipynb")} >= {
+        lesson.notebook.name for lesson in LESSONS
+    }
+
+
+def test_every_lesson_has_exercises():
+    assert {exercise.lesson for exercise in EXERCISES} == set(LESSONS)
