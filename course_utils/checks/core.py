@@ -15,15 +15,21 @@ from __future__ import annotations
 
 import functools
 import linecache
+import sysconfig
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import CodeType
 from typing import Any, NoReturn
 
 import numpy as np
 
-PACKAGE = Path(__file__).resolve().parents[1]
+# Where code lies that a student did not write: this package, Python, libraries.
+NOT_THE_STUDENTS = (
+    str(Path(__file__).resolve().parents[1]),
+    *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")),
+)
 
 
 class ExerciseError(AssertionError):
@@ -83,7 +89,8 @@ class Check:
         except ExerciseError as error:
             raise type(error)(f"{self.number} {error}") from None
         except Exception as error:
-            raise ExerciseError(f"{self.number} {_what_stopped(error)}") from None
+            stopped = _what_stopped(error, self._function.__code__)
+            raise ExerciseError(f"{self.number} {stopped}") from None
         print(f"✅ {self.number} {sentence}")
 
     def hint(self) -> None:
@@ -239,16 +246,16 @@ def _kind(value: Any) -> str:
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
-def _what_stopped(error: Exception) -> str:
+def _what_stopped(error: Exception, check: CodeType) -> str:
     """Name the student's own line that raised, not one of ours or a library's."""
-    frames = [
+    own = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if PACKAGE not in Path(frame.filename).parents
+        if not frame.filename.startswith(NOT_THE_STUDENTS)
+        and (frame.filename, frame.name) != (check.co_filename, check.co_name)
     ]
-    own = [frame for frame in frames if "site-packages" not in frame.filename]
     reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
     if not own:
         return f"Your answer could not be called as the exercise asks. {reason}"
-    line = linecache.getline(own[-1].filename, own[-1].lineno).strip() or own[-1].line
+    line = own[-1].line or linecache.getline(own[-1].filename, own[-1].lineno or 0)
     return f"Your code stopped in line {own[-1].lineno} of its cell, `{line}`. {reason}"
