@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import re
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -95,7 +96,8 @@ def run_lesson(
     with _MemoryWatch(client) as watch:
         start = time.perf_counter()
         try:
-            client.execute()
+            # The kernel's own log is not the lesson's: keep it off the terminal.
+            client.execute(stderr=subprocess.DEVNULL)
         except CellExecutionError as error:
             said = re.sub(r"\x1b\[[\d;]*m", "", error.evalue or "").strip()
             problem = f"{error.ename}: {said}" if said else error.ename

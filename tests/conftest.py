@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from course_utils.data import fetch
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTENT = b"a film, and what its viewers said\n" * 4000

@@ -8,9 +8,9 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-import nbformat
-
 from course_utils.lessons import Lesson, all_lessons
+
+import nbformat
 
 LESSONS = all_lessons()
 IDS = [lesson.name for lesson in LESSONS]
@@ -35,9 +35,7 @@ def module(lesson: Lesson) -> ModuleType:
 
 
 def answers(lesson: Lesson) -> dict:
-    return importlib.import_module(
-        f"tests.answers.lesson_{lesson.number:02}"
-    ).ANSWERS
+    return importlib.import_module(f"tests.answers.lesson_{lesson.number:02}").ANSWERS
 
 
 @dataclass(frozen=True)

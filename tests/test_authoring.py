@@ -6,14 +6,14 @@ import json
 import subprocess
 import sys
 
-import nbformat
-import pytest
-
 from course_utils import authoring
 from course_utils.cli import main
 from course_utils.errors import CourseError
 from course_utils.lessons import Lesson
 from tests.lessons import IDS, LESSONS, nbgrader, solution, student
+
+import nbformat
+import pytest
 
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=IDS)
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import sys
 import warnings
 
-import numpy as np
-import pytest
-
 from course_utils.checks.core import (
     ExerciseError,
     NotAttempted,
@@ -17,6 +14,9 @@ from course_utils.checks.core import (
     expect_shape,
     fail,
 )
+
+import numpy as np
+import pytest
 
 
 @exercise("9.1", hints=["think of it", "double it"])

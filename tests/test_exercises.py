@@ -5,10 +5,10 @@ plausible wrong ones refused for the right reason.
 
 from __future__ import annotations
 
-import pytest
-
 from course_utils.checks.core import Check, ExerciseError, NotAttempted
 from tests.lessons import EXERCISES, IDS, LESSONS, answers, module, solution, student
+
+import pytest
 
 each_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=str)
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=IDS)

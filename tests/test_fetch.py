@@ -11,8 +11,6 @@ import sys
 import time
 import zipfile
 
-import pytest
-
 from course_utils.data import fetch
 from course_utils.errors import DataError, UsageError
 from tests.conftest import (
@@ -24,6 +22,8 @@ from tests.conftest import (
     url_entry,
     write_wheel,
 )
+
+import pytest
 
 
 def leftovers(cache):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import re
 
-import pytest
-
 from course_utils.lessons import ROOT
 from course_utils.runner import (
     BUDGET_MB,
@@ -18,6 +16,8 @@ from course_utils.runner import (
     with_measured,
 )
 from tests.lessons import EXERCISES, IDS, LESSONS, nbgrader, solution, student
+
+import pytest
 
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=IDS)
 MAX_LINES, MAX_COLUMNS = 25, 88
@@ -157,7 +157,9 @@ def test_an_output_that_is_not_compared_is_asserted_on_soon_after(lesson):
 def test_outputs_name_no_path_of_one_machine(lesson):
     for cell in code(solution(lesson)):
         text = output_text(cell)
-        assert not re.search(r"(/root/|/home/|/tmp/|/Users/|\bobject at 0x)", text), text
+        assert not re.search(r"(/root/|/home/|/tmp/|/Users/|\bobject at 0x)", text), (
+            text
+        )
 
 
 @each_lesson
@@ -172,7 +174,9 @@ def test_code_that_hides_warnings_or_errors_is_not_in_a_lesson(lesson):
 def test_words_that_talk_down_are_not_in_a_lesson(lesson):
     for cell in prose(solution(lesson)):
         text = re.sub(r"`[^`]*`|\(http\S+\)", "", cell.source)
-        found = re.search(r"\b(simply|obviously|of course|trivial(ly)?)\b|!(?!\[)", text)
+        found = re.search(
+            r"\b(simply|obviously|of course|trivial(ly)?)\b|!(?!\[)", text
+        )
         assert not found, (found, cell.source)
 
 

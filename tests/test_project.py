@@ -1,0 +1,170 @@
+"""What the project says of itself is true: versions, addresses, pictures, style."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+
+from course_utils.lessons import ROOT
+from tests.lessons import LESSONS
+
+import pytest
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def pins():
+    """Pinned versions of pyproject.toml by package, markers left out."""
+    project = PROJECT["project"]
+    lines = [*project["dependencies"], *project["optional-dependencies"]["annoy"]]
+    return dict(line.split(";")[0].strip().split("==") for line in lines)
+
+
+def environment():
+    """Versions and reasons of environment.yml by package."""
+    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
+    pattern = r"^ +- ([\w-]+)={1,2}([\d.]+)(?: +# (.+))?$"
+    return {
+        name: (version, why) for name, version, why in re.findall(pattern, text, re.M)
+    }
+
+
+def test_every_direct_dependency_is_pinned():
+    project = PROJECT["project"]
+    extras = project["optional-dependencies"].values()
+    lines = project["dependencies"] + [line for extra in extras for line in extra]
+    for line in [*lines, *PROJECT["build-system"]["requires"]]:
+        assert re.match(r"[\w-]+==\d[\w.]*", line), line
+
+
+def test_every_dependency_says_what_needs_it():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    block = text.split("dependencies = [")[1].split("\n]")[0]
+    for line in block.strip().splitlines():
+        assert "  # " in line, line
+
+
+def test_environment_yml_has_the_same_packages_and_versions():
+    expected = pins()
+    expected.pop("tensorflow")  # what other systems than Binder's get
+    found = {name: version for name, (version, _) in environment().items()}
+    python = found.pop("python")
+    assert found == expected
+    low, high = re.findall(r"3\.\d+", PROJECT["project"]["requires-python"])
+    assert (3, int(low[2:])) <= tuple(map(int, python.split("."))) < (3, int(high[2:]))
+
+
+def test_environment_yml_gives_a_reason_on_each_line():
+    for name, (_, why) in environment().items():
+        assert why or name == "python", name
+
+
+def test_the_two_tensorflows_have_one_version():
+    assert pins()["tensorflow"] == pins()["tensorflow-cpu"]
+
+
+def test_torch_comes_as_cpu_build_from_one_index():
+    index = "https://download.pytorch.org/whl/cpu"
+    for name in ("bootstrap.py", "environment.yml"):
+        assert index in (ROOT / name).read_text(encoding="utf-8"), name
+
+
+def test_the_public_address_is_that_of_pyproject_everywhere():
+    address = PROJECT["project"]["urls"]["Repository"]
+    path = address.removeprefix("https://github.com/")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    launch = f"https://mybinder.org/v2/gh/{path}/HEAD?urlpath=lab/tree/notebooks/"
+    assert launch + LESSONS[0].notebook.name in readme
+    assert f"git clone {address}" in readme
+    assert set(re.findall(r"mybinder\.org/v2/gh/([\w-]+/[\w-]+)", readme)) == {path}
+    assert address in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def tracked():
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return [ROOT / name for name in listed.stdout.split("\0") if name]
+
+
+def test_no_registrys_host_and_no_path_of_one_machine_is_named():
+    hosts = ("pypi" + ".org", "pythonhosted" + ".org", "deb.debian" + ".org")
+    hosts += ("registry.npmjs" + ".org",)
+    for path in tracked():
+        if not path.is_file():
+            continue
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        for host in hosts:
+            assert host not in text, (path, host)
+        assert not re.search(r"/(work|root|Users)/\w", text), path
+
+
+def test_readme_commands_exist():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"\bmake (\w+)", readme)):
+        assert re.search(rf"^{target}:", makefile, re.M), target
+    help_text = subprocess.run(
+        [sys.executable, "-m", "course_utils.cli", "--help"],
+        capture_output=True,
+        text=True,
+    ).stdout
+    for command in set(re.findall(r"`course (\w+)", readme)):
+        assert re.search(rf"^ +{command} ", help_text, re.M), command
+
+
+def test_links_between_documents_lead_somewhere():
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
+            assert (ROOT / target).exists(), (name, target)
+
+
+@pytest.mark.parametrize("module", ["course_utils", "course_utils.cli"])
+def test_importing_the_root_loads_nothing_heavy(module):
+    heavy = "numpy pandas matplotlib sklearn keras tensorflow torch nbformat annoy"
+    code = (
+        f"import sys, {module}; "
+        f"print(*[m for m in '{heavy}'.split() if m in sys.modules])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == ""
+
+
+def test_every_figure_is_what_draw_py_draws(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; sys.path.insert(0, 'images'); "
+        f"import draw; draw.draw(Path({str(tmp_path)!r}))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    drawn = {path.name: path for path in tmp_path.glob("*.png")}
+    kept = {path.name: path for path in (ROOT / "images").glob("*.png")}
+    assert set(drawn) == set(kept)
+    for name in drawn:
+        # Fonts and arithmetic are matplotlib's own: the bytes are the same.
+        assert drawn[name].read_bytes() == kept[name].read_bytes(), name
+
+
+def test_every_figure_is_shown_in_a_lesson():
+    text = "".join(lesson.solution.read_text(encoding="utf-8") for lesson in LESSONS)
+    text += (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in (ROOT / "images").glob("*.png"):
+        assert f"images/{path.name}" in text, path.name
+
+
+@pytest.mark.parametrize("command", [["check"], ["format", "--check"]], ids=" ".join)
+def test_ruff_has_nothing_to_say(command):
+    ran = subprocess.run(
+        [sys.executable, "-m", "ruff", *command, "."],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stdout
