@@ -125,7 +125,8 @@ def _run(options: argparse.Namespace) -> int:
     from course_utils.runner import BUDGET_MB, BUDGET_SECONDS, run_lesson, save
 
     lessons = find_lessons(options.lessons)
-    if options.save and profile() != "quick":
+    size = profile()
+    if options.save and size != "quick":
         raise CourseError(
             "Stored outputs are those of the quick profile: unset COURSE_PROFILE."
         )
@@ -145,7 +146,7 @@ def _run(options: argparse.Namespace) -> int:
         line += f"  {result.peak_mb:6,.0f} MB"
         if result.problem:
             line += f"  {result.problem}"
-        elif profile() == "quick":
+        elif size == "quick":
             if result.seconds > BUDGET_SECONDS:
                 line += f"  slower than the budget of {BUDGET_SECONDS} s"
             if result.peak_mb > BUDGET_MB:

@@ -378,7 +378,7 @@ def _pip_reason(said: str) -> str:
     errors = re.findall(r"ERROR: (.+)", said)
     for error in errors:
         if "No matching distribution" in error:
-            return "no package index in reach offers it (no connection, or a poor mirror)"
+            return "no package index in reach offers it (offline, or a poor mirror)"
     return errors[-1].strip() if errors else "pip failed without saying why"
 
 
