@@ -181,11 +181,14 @@ def save(lesson: Lesson, result: Result) -> None:
         "python": platform.python_version(),
         "code_sha256": code_digest(notebook),
     }
+    # What differs between machines, or between text and notebook, would only make
+    # noise in a diff.
+    notebook.metadata["language_info"] = {"name": "python"}
+    notebook.metadata.pop("jupytext", None)
     for cell in notebook.cells:
+        cell.metadata.pop("lines_to_next_cell", None)
         if cell.cell_type == "markdown":
             cell.source = with_measured(cell.source, measured)
-    # What differs from machine to machine would only make noise in a diff.
-    notebook.metadata["language_info"] = {"name": "python"}
     _write(lesson.solution, nbformat.writes(notebook) + "\n")
     record = read_record()
     record[lesson.name] = measured

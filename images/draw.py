@@ -13,10 +13,12 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-
 from course_utils import plotting  # noqa: E402
+
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.patches import Rectangle  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 FIGURES: dict[str, Callable[[], Figure]] = {}
@@ -39,6 +41,134 @@ def draw(folder: Path = HERE) -> list[Path]:
         plt.close(drawing)
         paths.append(path)
     return paths
+
+
+def _cell(ax, x, y, color, text="", ink="black", edge="white", size=1.0):
+    """Draw one square of a grid, its lower left corner at (x, y)."""
+    ax.add_patch(
+        Rectangle((x, y), size, 1, facecolor=color, edgecolor=edge, linewidth=1.5)
+    )
+    ax.text(
+        x + size / 2, y + 0.47, text, ha="center", va="center", color=ink, fontsize=10
+    )
+
+
+def _arrow(ax, start, end):
+    """Draw an arrow between two points."""
+    style = {"arrowstyle": "-|>", "color": "#444444", "linewidth": 1.6}
+    ax.annotate("", end, start, arrowprops=style)
+
+
+def _canvas(width, height, x, y):
+    """Make an empty drawing of some inches, with equal units on both axes."""
+    drawing, ax = plt.subplots(figsize=(width, height))
+    ax.set(xlim=x, ylim=y, aspect="equal")
+    ax.axis("off")
+    return drawing, ax
+
+
+@figure
+def onehot() -> Figure:
+    drawing, ax = _canvas(9, 4.1, (-2.7, 15.2), (-2.6, 6.2))
+    columns = ["<pad>", "<unk>", "the", "and", "a", None, "film", None]
+    columns += ["awful", None, "terrible", None]
+    ids = {"<pad>": 0, "<unk>": 1, "the": 2, "and": 3, "a": 4, "film": 19}
+    ids |= {"awful": 377, "terrible": 394}
+    words = ["the", "terrible", "awful", "film"]
+    for x, column in enumerate(columns):
+        if column is None:
+            continue
+        ax.text(x + 0.3, 4.9, f"{column}", rotation=45, fontsize=10.5)
+        ax.text(x + 0.5, 4.25, ids[column], ha="center", fontsize=9, color="#666666")
+    ax.text(-0.35, 4.25, "id", ha="right", fontsize=9, color="#666666")
+    for row, word in enumerate(words):
+        y = 3 - row
+        ax.text(-0.35, y + 0.47, word, ha="right", va="center", fontsize=13)
+        for x, column in enumerate(columns):
+            if column is None:
+                ax.text(x + 0.5, y + 0.47, "…", ha="center", va="center", color="#666")
+            elif column == word:
+                _cell(ax, x, y, plotting.BLUE, "1", ink="white")
+            else:
+                _cell(ax, x, y, "#EDEDED", "0", ink="#999999")
+    for y in range(4):
+        ax.text(12.2, y + 0.47, "0 0 0 0", va="center", color="#999999", fontsize=10)
+    bracket = {"arrowstyle": "|-|,widthA=0.4,widthB=0.4", "color": "#444444"}
+    ax.annotate("", (0, -0.7), (14.6, -0.7), arrowprops=bracket)
+    ax.text(
+        7.3,
+        -1.3,
+        "one column for each word of the vocabulary: thousands,\n"
+        "and a single 1 in every row",
+        ha="center",
+        va="top",
+        fontsize=12,
+    )
+    return drawing
+
+
+@figure
+def embedding() -> Figure:
+    drawing, ax = _canvas(9, 6.0, (-4.6, 17.4), (-7.6, 7.2))
+    table = np.random.default_rng(3).normal(size=(6, 5))
+    table[3] = [1.7, -0.9, 0.3, -2.1, 0.8]
+    paint = plt.get_cmap("cividis")
+    colors = paint(0.5 + table / 5)
+    rows = ["0  <pad>", "1  <unk>", "⋮", "19  film", "⋮", "9999  lifelong"]
+
+    def draw_row(x, y, row, edge="white"):
+        for column in range(5):
+            dark = colors[row, column, :3].sum() < 1.4
+            text, ink = f"{table[row, column]:.1f}", "white" if dark else "black"
+            _cell(ax, x + column, y, colors[row, column], text, ink, edge)
+
+    # Above: the row is copied.
+    ax.text(-4.4, 6.5, "Look up: take the row", fontsize=13, fontweight="bold")
+    for row, label in enumerate(rows):
+        y = 5 - row
+        ax.text(1.7, y + 0.4, label, ha="right", va="center", fontsize=11)
+        if label == "⋮":
+            ax.text(4.5, y + 0.4, "⋮", ha="center", va="center", fontsize=11)
+        else:
+            draw_row(2, y, row)
+    frame = {"facecolor": "none", "edgecolor": plotting.ORANGE, "linewidth": 3}
+    ax.add_patch(Rectangle((2, 2), 5, 1, zorder=5, **frame))
+    ax.text(-3.9, 2.45, "19", ha="center", va="center", fontsize=15, color="#B04A00")
+    ax.text(-3.9, 1.75, "id of film", ha="center", va="center", fontsize=10)
+    _arrow(ax, (-3.2, 2.5), (-0.9, 2.5))
+    _arrow(ax, (7.3, 2.5), (10.5, 2.5))
+    draw_row(11, 2, 3)
+    ax.add_patch(Rectangle((11, 2), 5, 1, zorder=5, **frame))
+    ax.text(13.5, 1.35, "the vector of film", ha="center", fontsize=11)
+    ax.text(4.5, -0.75, "embedding table: one row a word", ha="center", fontsize=11)
+
+    # Below: the same by a product.
+    ax.text(-4.4, -2.3, "Multiply: one-hot row × table", fontsize=13, fontweight="bold")
+    for x, digit in enumerate(["0", "0", "…", "1", "…", "0"]):
+        blue = digit == "1"
+        color = plotting.BLUE if blue else "#EDEDED"
+        _cell(ax, x - 4.4, -4.9, color, digit, "white" if blue else "#888888")
+    ax.text(-1.4, -5.65, "one-hot row of film", ha="center", fontsize=11)
+    ax.text(2.75, -4.45, "×", ha="center", va="center", fontsize=17)
+    for row in range(6):
+        for column in range(5):
+            ax.add_patch(
+                Rectangle(
+                    (3.9 + 0.8 * column, -3.0 - 0.65 * row),
+                    0.8,
+                    0.65,
+                    facecolor=colors[row, column],
+                    alpha=1 if row == 3 else 0.3,
+                    edgecolor="white",
+                )
+            )
+    ax.add_patch(Rectangle((3.9, -4.95), 4, 0.65, zorder=5, **frame))
+    ax.text(5.9, -7.15, "table", ha="center", fontsize=11)
+    ax.text(9.4, -4.45, "=", ha="center", va="center", fontsize=17)
+    draw_row(11, -4.9, 3)
+    ax.add_patch(Rectangle((11, -4.9), 5, 1, zorder=5, **frame))
+    ax.text(13.5, -5.65, "the same vector", ha="center", fontsize=11)
+    return drawing
 
 
 if __name__ == "__main__":

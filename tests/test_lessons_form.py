@@ -112,7 +112,8 @@ def test_an_exercise_is_a_task_then_a_function_then_its_check(lesson):
         name = nbgrader(cell)["grade_id"]
         task = notebook.cells[number - 1]
         check = notebook.cells[number + 1]
-        assert re.match(r"### Exercise \d+\.\d+ · ", task.source), name
+        heading = rf"^### Exercise {lesson.number}\.\d+ · \S"
+        assert re.search(heading, task.source, re.M), name
         function = ast.parse(cell.source).body[-1]
         assert isinstance(function, ast.FunctionDef) and function.name == name
         assert ast.get_docstring(function)

