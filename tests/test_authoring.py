@@ -146,7 +146,7 @@ def test_the_bytes_are_those_of_nbgraders_own_command(tmp_path):
     for lesson in LESSONS:
         (source / lesson.solution.name).write_bytes(lesson.solution.read_bytes())
     made = subprocess.run(
-        [sys.executable, "-m", "nbgrader", "generate_assignment", "--create", "."],
+        [sys.executable, "-m", "nbgrader", "generate_assignment"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

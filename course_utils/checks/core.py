@@ -101,7 +101,8 @@ class Check:
 
     def _open(self) -> str:
         return (
-            f"{self.number} is still open. Try it, then run this cell again; "
+            f"{self.number} is still open. Write your answer in place of the `raise` "
+            "line, run that cell, then this one again; "
             f"check.{self.__name__}.hint() helps."
         )
 
