@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -145,9 +146,12 @@ def test_the_bytes_are_those_of_nbgraders_own_command(tmp_path):
     source.mkdir()
     for lesson in LESSONS:
         (source / lesson.solution.name).write_bytes(lesson.solution.read_bytes())
+    # nbgrader calls alembic by its name.
+    commands = os.path.dirname(sys.executable)
     made = subprocess.run(
         [sys.executable, "-m", "nbgrader", "generate_assignment"],
         cwd=tmp_path,
+        env={**os.environ, "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
     )
