@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -13,6 +14,7 @@ from course_utils.checks.core import (
     expect_shape,
     fail,
 )
+from course_utils.text import PADDING, UNKNOWN
 
 import numpy as np
 
@@ -45,16 +47,16 @@ def one_hot_bytes(answer: Callable[..., float]) -> str:
     ExerciseError
         When a number is not that of bytes, with the likeliest slip.
     """
-    for batch, length, vocab_size, itemsize in ((3, 11, 1_009, 8), (7, 5, 2_003, 1)):
-        got = expect_number(
-            "one_hot_bytes", answer(batch, length, vocab_size, itemsize)
-        )
+    for batch, length, vocab_size, itemsize in ((3, 11, 1_009, 8), (7, 5, 2_003, 2)):
+        got = _one_number("one_hot_bytes", answer(batch, length, vocab_size, itemsize))
         bytes_ = batch * length * vocab_size * itemsize
         slips = {
             bytes_ // itemsize: "That counts the numbers, not their bytes: where is "
             "itemsize?",
             bytes_ // itemsize * 4: "That takes 4 bytes a number whatever itemsize "
             "says: use the argument.",
+            bytes_ // itemsize * 8: "That takes 8 bytes a number (float64) whatever "
+            "itemsize says: use the argument.",
             bytes_ * 8: "That is bits: a byte has eight.",
             bytes_ // batch: "That is one review: where is batch?",
             bytes_ // length: "That is one word a review: where is length?",
@@ -75,13 +77,13 @@ def one_hot_bytes(answer: Callable[..., float]) -> str:
             f"{itemsize} byte{'s' * (itemsize > 1)} a number",
             unit=" bytes",
         )
-    got = expect_number("one_hot_bytes", answer(2, 5, 1_003))
+    got = _one_number("one_hot_bytes", answer(2, 5, 1_003))
     if not np.isclose(got, 40_120, rtol=1e-9):
         fail(
             f"Without itemsize I expected 4 bytes a number, 40,120 bytes for 2 reviews "
             f"of 5 words and 1,003 columns; your function returned {got:,.10g}."
         )
-    total = answer(32, 400, 10_000) / 1e6
+    total = _one_number("one_hot_bytes", answer(32, 400, 10_000)) / 1e6
     return (
         f"32 reviews of 400 words take {total:,.0f} MB at 10,000 columns. As ids they "
         "take 0.05 MB and say as much."
@@ -116,23 +118,26 @@ def lookup(answer: Callable[..., Any]) -> str:
         When shape or vectors are not the table's rows, with the likeliest slip.
     """
     rng = np.random.default_rng(12)
-    for vocab_size, dim, batch, length in ((11, 5, 4, 7), (9, 9, 3, 4)):
+    for vocab_size, dim, batch, length in ((11, 5, 4, 7), (9, 9, 5, 4)):
         table = rng.normal(size=(vocab_size, dim)).astype(np.float32)
         ids = rng.integers(min(vocab_size, dim), size=(batch, length))
         before = table.copy(), ids.copy()
+        watched = table.view(_Watched)
+        watched.used = Counter()
         try:
-            result = answer(table, ids)
+            result = answer(watched, ids)
         except IndexError:
             fail(
                 "Your code asks for a row or column that the table does not have. Ids "
                 "choose rows: the first axis."
             )
-        got = as_array("lookup", result)
+        got = as_array("lookup", _finished("lookup", result))
         if not (np.array_equal(table, before[0]) and np.array_equal(ids, before[1])):
             fail("lookup changed its arguments: make a new array instead.")
         _lookup_shape(got, table, ids)
         expected = np.array([[table[number] for number in row] for row in ids.tolist()])
         if np.array_equal(got, expected):
+            _how_looked_up(watched.used, batch)
             continue
         if np.array_equal(got, np.take(table, ids, axis=1).transpose(1, 2, 0)) or (
             np.array_equal(got, table.T[ids])
@@ -153,9 +158,71 @@ def lookup(answer: Callable[..., Any]) -> str:
             f"result[i, j] should be row ids[i, j] of the table."
         )
     return (
-        "One indexing operation replaced a product of 32 × 10,000 × 64. This is what "
-        "an embedding layer does in its forward pass."
+        "One indexing operation does what the next cell needs a product of (8·20) × "
+        "vocab_size × 64 for. It is what an embedding layer does in its forward pass."
     )
+
+
+class _Watched(np.ndarray):
+    """A table that counts how often it is indexed and multiplied.
+
+    Copies, views and results of it are not counted: `used` stays None there.
+    """
+
+    used: Counter[str] | None = None
+
+    def _note(self, what: str) -> None:
+        if self.used is not None:
+            self.used[what] += 1
+
+    def __getitem__(self, key: Any) -> Any:
+        self._note("indexed")
+        return super().__getitem__(key)
+
+    def take(self, *args: Any, **settings: Any) -> Any:
+        self._note("indexed")
+        return np.asarray(self).take(*args, **settings)
+
+    def dot(self, *args: Any, **settings: Any) -> Any:
+        self._note("multiplied")
+        return np.asarray(self).dot(*args, **settings)
+
+    def __array_ufunc__(
+        self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any
+    ) -> Any:
+        if ufunc in (np.matmul, np.multiply):
+            for one in inputs:
+                if isinstance(one, _Watched):
+                    one._note("multiplied")
+        if settings.get("out"):
+            settings["out"] = tuple(_plain(one) for one in settings["out"])
+        return getattr(ufunc, method)(*map(_plain, inputs), **settings)
+
+    def __array_function__(
+        self, function: Any, types: Any, args: Any, settings: Any
+    ) -> Any:
+        if function in (np.dot, np.einsum, np.tensordot, np.inner):
+            self._note("multiplied")
+        return super().__array_function__(function, types, args, settings)
+
+
+def _plain(value: Any) -> Any:
+    """Take the counting off an array, leave anything else."""
+    return np.asarray(value) if isinstance(value, _Watched) else value
+
+
+def _how_looked_up(used: Counter[str], batch: int) -> None:
+    """Refuse the right vectors where they came by a product or a loop."""
+    if used["multiplied"]:
+        fail(
+            "The vectors are right, but your code multiplied for them: that is the "
+            "work which a look-up saves. Index the table with ids."
+        )
+    if used["indexed"] >= batch:
+        fail(
+            f"The vectors are right, but your code went to the table {used['indexed']} "
+            "times, in a loop: index it once, with all ids."
+        )
 
 
 def _lookup_shape(got: np.ndarray, table: np.ndarray, ids: np.ndarray) -> None:
@@ -225,19 +292,46 @@ def nearest(answer: Callable[..., Any]) -> str:
         When they are not the nearest rows in order, with the likeliest slip.
     """
     rng = np.random.default_rng(13)
-    for n_rows, dim, row, n_neighbors in ((14, 4, 3, 5), (23, 6, 17, 3), (9, 3, 0, 4)):
+    for n_rows, dim, row, n_neighbors in (
+        (14, 4, 3, 5),
+        (23, 6, 17, 3),
+        (9, 3, 0, 4),
+    ):
         lengths = rng.permutation(np.geomspace(0.2, 20, n_rows))[:, None]
         table = (normalized(rng.normal(size=(n_rows, dim))) * lengths).astype("f4")
         _one_query(answer, table, row, n_neighbors)
-    # Row 1 and row 4 are the same to the last bit, so a ranking may put either first.
-    twins = np.eye(6, 4, dtype=np.float32) + np.float32(0.01)
-    twins[1] = twins[4] = [0, 0, 0, 1]
-    got = _row_numbers(answer(twins, 4, 2), 2)
-    if 4 in got:
+    # A fan of directions, so long that a partial sort stays unsorted.
+    angles = rng.permutation(np.linspace(0.2, 1.5, 400))
+    angles[31] = 0
+    fan = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    fan *= rng.permutation(np.geomspace(0.2, 20, 400))[:, None]
+    _one_query(answer, fan.astype("f4"), 31, 300)
+    # Row 5 points away from all others, so its cosines are negative.
+    away = rng.normal(size=(9, 3)).astype("f4")
+    away[:, 0] = np.abs(away[:, 0]) + 2
+    away[5] = [-3, 0, 0]
+    if 5 in _row_numbers(answer(away.copy(), 5, 3), 3):
         fail(
-            "Where another row points exactly the same way, your answer contains the "
-            "row itself: throw it out by its number, not by its place in the ranking."
+            "Where all other rows point away, your answer contains the row itself: its "
+            "cosine must be lower than any, so set it to −np.inf, not to 0."
         )
+    _one_query(answer, away, 5, 3)
+    # Rows 1, 3 and 4 are the same to the last bit, so a ranking may put any first.
+    triplets = np.eye(6, 4, dtype=np.float32) + np.float32(0.01)
+    triplets[[1, 3, 4]] = [0, 0, 0, 1]
+    for row in (1, 3, 4):
+        got = _row_numbers(answer(triplets.copy(), row, 2), 2)
+        if row in got:
+            fail(
+                "Where other rows point exactly the same way, your answer contains the "
+                "row itself: throw it out by its number, not by its place in the "
+                "ranking."
+            )
+        if {row, *got} != {1, 3, 4}:
+            fail(
+                f"Rows 1, 3 and 4 point exactly the same way, but the neighbours of "
+                f"row {row} came out as {got}: only row itself must be left out."
+            )
     return (
         "Cosine ignores how long a row is and asks where it points. That is how every "
         "later lesson will call two things alike."
@@ -264,7 +358,7 @@ def _row_numbers(result: Any, n_neighbors: int) -> list[int]:
     """Insist on `n_neighbors` whole numbers."""
     if isinstance(result, tuple) and len(result) == 2:
         fail("nearest returned two things: I need the row numbers only.")
-    got = as_array("nearest", result)
+    got = as_array("nearest", _finished("nearest", result))
     if got.ndim == 2 and 1 in got.shape:
         fail(
             f"nearest returned shape {got.shape}; I expected ({n_neighbors},), one "
@@ -282,6 +376,13 @@ def _row_numbers(result: Any, n_neighbors: int) -> list[int]:
             "of the rows that have them (argsort, not sort)."
         )
     return [int(number) for number in got]
+
+
+def _start(numbers: Sequence[int]) -> str:
+    """Write a list of numbers, of a long one the beginning."""
+    if len(numbers) <= 6:
+        return str(list(numbers))
+    return f"[{', '.join(map(str, numbers[:6]))}, …]"
 
 
 def _one_query(
@@ -311,8 +412,8 @@ def _one_query(
         return
     if row in got:
         fail(
-            f"Asked for the neighbours of row {row}, you returned {got}: row {row} is "
-            "its own nearest, so leave it out."
+            f"Asked for the neighbours of row {row}, you returned {_start(got)}: row "
+            f"{row} is its own nearest, so leave it out."
         )
     dot = table @ table[row]
     distance = np.linalg.norm(table - table[row], axis=1)
@@ -343,8 +444,8 @@ def _one_query(
         fail("The right rows in the wrong order: the most similar comes first.")
     fail(
         f"For row {row} of a {len(table)} × {table.shape[1]} table I expected "
-        f"{expected}, your function returned {got}. Is it the dot product of rows of "
-        "length 1?"
+        f"{_start(expected)}, your function returned {_start(got)}. Is it the dot "
+        "product of rows of length 1?"
     )
 
 
@@ -382,11 +483,16 @@ def pick_dimension(answer: Callable[..., Any]) -> str:
         ([4, 8, 16, 32], [0.70, 0.75, 0.80, 0.79], 0.0),
         # 0.4 × (1 − 0.1) = 0.36 where the tolerance asks for 0.30.
         ([7, 14, 28, 56], [0.2, 0.33, 0.37, 0.4], 0.1),
+        # The last score is not the best: 0.77 − 0.02 would let 0.76 in.
+        ([4, 8, 16, 32], [0.60, 0.76, 0.80, 0.77], 0.02),
+        # Only the third decimal tells 0.796 from 0.812 − 0.01.
+        ([8, 16, 32, 64], [0.70, 0.796, 0.812, 0.811], 0.01),
     ]
     for dims, scores, tolerance in cases:
         given = f"dims {dims}, scores {scores} and tolerance {tolerance}"
+        own = list(dims), list(scores)
         try:
-            got = answer(dims, scores, tolerance)
+            got = answer(*own, tolerance)
         except (ValueError, IndexError, StopIteration):
             if tolerance == 0:
                 fail(
@@ -399,7 +505,13 @@ def pick_dimension(answer: Callable[..., Any]) -> str:
                 "With tolerance 0 your code returned None, but the best score is "
                 "within 0 of itself: use >=, not >."
             )
-        number = expect_number("pick_dimension", got)
+        if own != (dims, scores):
+            fail(
+                "pick_dimension changed the "
+                f"{'dims' if own[0] != dims else 'scores'} it was given: sort a copy, "
+                "or do without sorting."
+            )
+        number = _one_number("pick_dimension", got)
         enough = [
             dim
             for dim, score in zip(dims, scores, strict=True)
@@ -436,6 +548,17 @@ def _picked_wrong(
         for dim, score in zip(dims, scores, strict=True)
         if score >= max(scores) * (1 - tolerance)
     )
+    # A score that passes once all are rounded to two decimals.
+    rounded = next(
+        dim
+        for dim, score in zip(dims, scores, strict=True)
+        if round(score, 2) >= round(max(scores) - tolerance, 2)
+    )
+    from_last = next(
+        dim
+        for dim, score in zip(dims, scores, strict=True)
+        if score >= scores[-1] - tolerance
+    )
     if number not in dims:
         if number == dims.index(expected):
             slip = "That is its place in the list: return the dimension itself."
@@ -457,6 +580,10 @@ def _picked_wrong(
             "That is tolerance as a share of the best score: it is in the scores' own "
             "unit, so subtract it."
         )
+    elif number == from_last:
+        slip = "You compared with the last score; the best need not come last."
+    elif number == rounded:
+        slip = "Its score is good enough only once it is rounded: compare as it is."
     elif number < expected:
         slip = f"Its score is more than {tolerance} below the best, {max(scores)}."
     else:
@@ -504,6 +631,12 @@ def two_themes(
     """
     themes = _two_lists(answer())
     words = list(chain(*themes))
+    special = [word for word in words if word in (PADDING, UNKNOWN)]
+    if special:
+        fail(
+            f"{special[0]} is no word: it stands for "
+            f"{'padding' if special[0] == PADDING else 'all that are not listed'}."
+        )
     repeated = sorted({word for word in words if words.count(word) > 1})
     if repeated:
         fail(f"A word may stand only once; more often: {', '.join(repeated)}.")
@@ -545,8 +678,12 @@ def two_themes(
 
 def _two_lists(result: Any) -> list[list[str]]:
     """Insist on two lists of at least four words."""
-    if result is None:
-        fail("two_themes returned None: does its last line begin with `return`?")
+    result = _finished("two_themes", result)
+    if isinstance(result, Mapping):
+        fail(
+            "two_themes returned a dict: return the two lists alone, "
+            "`return first, second`."
+        )
     if isinstance(result, str) or not hasattr(result, "__iter__"):
         fail("two_themes should return two lists of words: `return first, second`.")
     themes = [
@@ -567,6 +704,24 @@ def _two_lists(result: Any) -> list[list[str]]:
         if not all(isinstance(word, str) for word in theme):
             fail("The lists should hold words, not ids or vectors.")
     return [[str(word) for word in theme] for theme in themes]
+
+
+def _finished(name: str, result: Any) -> Any:
+    """Refuse None, which an unfinished body returns."""
+    if result is None:
+        fail(
+            f"{name} returned None: is it finished, and does its last line begin with "
+            "`return`?"
+        )
+    return result
+
+
+def _one_number(name: str, result: Any) -> float:
+    """Insist on a number that is not wrapped in anything."""
+    if isinstance(result, tuple):
+        comma = " Is there a comma at the end of the line?" if len(result) == 1 else ""
+        fail(f"{name} returned a tuple; I expected one number.{comma}")
+    return expect_number(name, _finished(name, result))
 
 
 def _match_number(

@@ -16,6 +16,18 @@ def bytes_as_float(batch, length, vocab_size, itemsize=4):
     return float(np.prod([batch, length, vocab_size, itemsize], dtype=float))
 
 
+def bytes_of_zeros(batch, length, vocab_size, itemsize=4):
+    return np.zeros((batch, length, vocab_size)).nbytes
+
+
+def bytes_in_a_tuple(batch, length, vocab_size, itemsize=4):
+    return (batch * length * vocab_size * itemsize,)
+
+
+def unfinished(*given, **settings):
+    pass
+
+
 def counted_numbers(batch, length, vocab_size, itemsize=4):
     return batch * length * vocab_size
 
@@ -44,8 +56,36 @@ def took(table, ids):
     return np.take(table, ids, axis=0)
 
 
+def took_lists(table, ids):
+    return table[np.asarray(ids).tolist(), :].tolist()
+
+
+def took_flat(table, ids):
+    return table.take(ids.ravel(), axis=0).reshape(*ids.shape, -1)
+
+
 def gathered_lists(table, ids):
     return [[list(table[number]) for number in row] for row in ids]
+
+
+def looped(table, ids):
+    vectors = np.zeros((*ids.shape, table.shape[1]), table.dtype)
+    for i, review in enumerate(ids):
+        vectors[i] = table[review]
+    return vectors
+
+
+def took_in_a_loop(table, ids):
+    return np.stack([np.take(table, row, axis=0) for row in ids])
+
+
+def multiplied(table, ids):
+    return np.eye(len(table))[ids] @ table
+
+
+def summed(table, ids):
+    one_hot = np.eye(len(table), dtype=table.dtype)[ids]
+    return np.einsum("blv,vd->bld", one_hot, table)
 
 
 def took_columns(table, ids):
@@ -139,6 +179,22 @@ def by_place(table, row, n_neighbors):
     return order[1 : n_neighbors + 1]
 
 
+def by_place_backwards(table, row, n_neighbors):
+    return np.argsort(_cosines(table, row), kind="stable")[::-1][1 : n_neighbors + 1]
+
+
+def zero_for_itself(table, row, n_neighbors):
+    similarity = _cosines(table, row)
+    similarity[row] = 0
+    return np.argsort(-similarity)[:n_neighbors]
+
+
+def partly_sorted(table, row, n_neighbors):
+    similarity = _cosines(table, row)
+    similarity[row] = -np.inf
+    return np.argpartition(-similarity, n_neighbors)[:n_neighbors]
+
+
 def pick_by_loop(dims, scores, tolerance):
     for dim, score in zip(dims, scores, strict=True):
         if score >= max(scores) - tolerance:
@@ -183,13 +239,33 @@ def pick_relative(dims, scores, tolerance):
     return min(dim for dim, score in near if score >= max(scores) * (1 - tolerance))
 
 
+def pick_from_last(dims, scores, tolerance):
+    near = zip(dims, scores, strict=True)
+    return min(dim for dim, score in near if score >= scores[-1] - tolerance)
+
+
+def pick_rounded(dims, scores, tolerance):
+    bar = round(max(scores) - tolerance, 2)
+    near = zip(dims, scores, strict=True)
+    return min(dim for dim, score in near if round(score, 2) >= bar)
+
+
+def pick_sorted(dims, scores, tolerance):
+    scores.sort()
+    return pick_by_loop(dims, scores, tolerance)
+
+
+def pick_in_a_tuple(dims, scores, tolerance):
+    return (pick_by_loop(dims, scores, tolerance),)
+
+
 FAITH = ["faith", "soul", "god", "heaven", "spiritual", "church"]
 SPACE = ["alien", "planet", "space", "spaceship", "mars", "rocket"]
-INDEX = {word: number for number, word in enumerate([*FAITH, *SPACE])}
+INDEX = {w: number for number, w in enumerate(["<pad>", "<unk>", *FAITH, *SPACE])}
 # Two directions, a little noise: a table that keeps the two lists apart.
 TABLE = np.random.default_rng(1).normal(0, 0.2, size=(len(INDEX), 8))
-TABLE[: len(FAITH), 0] += 1
-TABLE[len(FAITH) :, 1] += 1
+TABLE[: len(FAITH) + 2, 0] += 1
+TABLE[len(FAITH) + 2 :, 1] += 1
 
 
 def _themes(first, second):
@@ -206,11 +282,20 @@ ANSWERS = {
             (in_megabytes, "megabytes"),
             (only_ids, "size of the ids"),
             (printed_bytes, "returned None"),
+            (unfinished, "is it finished"),
+            (bytes_of_zeros, "float64"),
+            (bytes_in_a_tuple, "returned a tuple"),
         ],
     ),
     "lookup": Answers(
-        right=[took, gathered_lists],
+        right=[took, took_lists, took_flat],
         wrong=[
+            (gathered_lists, "in a loop"),
+            (looped, "in a loop"),
+            (took_in_a_loop, "in a loop"),
+            (multiplied, "multiplied"),
+            (summed, "multiplied"),
+            (unfinished, "is it finished"),
             (took_columns, "columns, not rows"),
             (transposed_first, "columns"),
             (flattened, "flatten"),
@@ -233,6 +318,10 @@ ANSWERS = {
             (shifted, "moved up by one"),
             (by_absolute, "absolute"),
             (by_place, "by its number"),
+            (by_place_backwards, "by its number"),
+            (zero_for_itself, "not to 0"),
+            (partly_sorted, "wrong order"),
+            (unfinished, "is it finished"),
         ],
     ),
     "pick_dimension": Answers(
@@ -245,6 +334,11 @@ ANSWERS = {
             (pick_small_step, "with the neighbour"),
             (pick_strictly, ">="),
             (pick_relative, "share of the best"),
+            (pick_from_last, "the best need not come last"),
+            (pick_rounded, "once it is rounded"),
+            (pick_sorted, "changed the scores"),
+            (pick_in_a_tuple, "returned a tuple"),
+            (unfinished, "is it finished"),
         ],
     ),
     "two_themes": Answers(
@@ -259,6 +353,10 @@ ANSWERS = {
             (_themes([*FAITH[:4], "Mars"], SPACE[:4]), "lower case"),
             (_themes([*FAITH[:4], "rocket"], SPACE[:4]), "“rocket” strays"),
             (((lambda: FAITH), TABLE, INDEX), "two lists"),
+            (((lambda: {"faith": FAITH, "space": SPACE}), TABLE, INDEX), "a dict"),
+            (_themes([*FAITH[:4], "<pad>"], SPACE), "no word"),
+            (_themes([*FAITH[:4], "<unk>"], SPACE), "no word"),
+            ((unfinished, TABLE, INDEX), "is it finished"),
         ],
         solution=lambda answer: (answer, TABLE, INDEX),
     ),
