@@ -49,7 +49,15 @@ def pad_or_cut(answer: Answer) -> str:
         When the result is another list.
     """
     rng = np.random.default_rng(21)
-    for n_ids, length in ((11, 6), (3, 8), (5, 5), (30, 12), (0, 4)):
+    for n_ids, length in (
+        (11, 6),
+        (3, 8),
+        (5, 8),
+        (7, 8),
+        (5, 5),
+        (30, 12),
+        (0, 4),
+    ):
         ids = [int(number) for number in rng.permutation(np.arange(2, 60))[:n_ids]]
         given = f"For {n_ids} ids {_short(ids)} and length {length}"
         got = as_array("pad_or_cut", answer(list(ids), length))
@@ -65,6 +73,11 @@ def pad_or_cut(answer: Answer) -> str:
                 slip = " Short reviews need zeros to fill up."
             elif found == ids:
                 slip = " Long reviews must be cut."
+            elif n_ids < length and found[-n_ids:] != ids:
+                slip = (
+                    " A short review lost words: for it, the start of your slice is "
+                    "negative, and Python counts that from the end."
+                )
             fail(
                 f"{given} I expected {length} numbers, your function returned "
                 f"{len(found)}.{slip}"
@@ -169,7 +182,11 @@ def n_parameters(answer: Answer) -> str:
         ),
     ]
     got = [
-        expect_number("n_parameters", answer(size, dim, length))
+        _number(
+            "n_parameters",
+            answer(size, dim, length),
+            f"{size} ids, {dim} columns and {length} words",
+        )
         for size, dim, length in cases
     ]
     expected = [
@@ -222,6 +239,8 @@ def best_epoch(answer: Answer) -> str:
         bumpy,
         [0.31, 0.35, 0.42, 0.55],
         [0.69, 0.60, 0.52, 0.47, 0.44],
+        [2.31, 1.84, 1.52, 1.60, 1.75],
+        [0.66, 0.48, 0.41, 0.44, 0.41, 0.53],
         list(np.random.default_rng(23).permutation(np.linspace(0.2, 0.8, 25)).round(3)),
     ]
 
@@ -229,8 +248,23 @@ def best_epoch(answer: Answer) -> str:
         rises = [i for i in range(1, len(losses)) if losses[i] > losses[i - 1]]
         return rises[0] if rises else len(losses)
 
-    got = [expect_number("best_epoch", answer(list(case))) for case in cases]
+    got = []
+    for case in cases:
+        found = answer(list(case))
+        above = " Here every loss is above 1; start from the first loss, not from 1."
+        if found is None and got:
+            fail(
+                f"For losses {_short(case)} best_epoch returned None, though not for "
+                f"others: which way through your code has no return?"
+                f"{above if min(case) > 1 else ''}"
+            )
+        got.append(_number("best_epoch", found, f"losses {_short(case)}"))
     lowest = [sorted(range(len(case)), key=case.__getitem__)[0] for case in cases]
+    last_lowest = [len(case) - case[::-1].index(min(case)) for case in cases]
+    without_high = [
+        place + 1 if min(case) < 1 else value
+        for case, place, value in zip(cases, lowest, got, strict=True)
+    ]
     highest = [sorted(range(len(case)), key=case.__getitem__)[-1] for case in cases]
     _compare(
         got,
@@ -255,6 +289,16 @@ def best_epoch(answer: Answer) -> str:
                 [before_first_rise(case) for case in cases],
                 "You stopped where the loss rose for the first time; it may fall "
                 "again, so look at all epochs.",
+            ),
+            (
+                last_lowest,
+                "Two epochs are equally low: take the first, the other trains longer "
+                "for nothing.",
+            ),
+            (
+                without_high,
+                "Here every loss is above 1: does your search start from a fixed "
+                "value? Start from the first loss.",
             ),
         ],
     )
@@ -366,7 +410,8 @@ def masked_mean(answer: Answer) -> str:
         )
     return (
         "A review of ten words and one of four hundred now weigh the same, and "
-        "padding weighs nothing. This is what mask_zero=True buys in Keras."
+        "padding weighs nothing. mask_zero=True buys the same in Keras, but for a "
+        "review without any word, where Keras divides by zero."
     )
 
 
@@ -426,6 +471,13 @@ def word_scores(answer: Answer) -> str:
             )
         if np.allclose(got, -expected, atol=1e-5):
             fail("The sign is turned: a word that speaks for the film pushes up.")
+        if np.allclose(got, np.abs(expected), atol=1e-5):
+            word = int(np.flatnonzero(expected < 0)[0])
+            fail(
+                f"Word {word} should score {expected[word]:.3f}, yours scores "
+                f"{got[word]:.3f}: the sign is lost. A word that speaks against the "
+                "film pushes down."
+            )
         if np.allclose(got, expected / dim, atol=1e-5):
             fail(
                 "You averaged over the columns; the dense layer adds them, each with "
@@ -445,9 +497,10 @@ def word_scores(answer: Answer) -> str:
                 "All your scores are off by the same number. The bias is no word's: "
                 "leave it out."
             )
+        word = int(np.flatnonzero(~np.isclose(got, expected, atol=1e-5))[0])
         fail(
-            f"For {given}, word 0 should score {expected[0]:.3f}, yours scores "
-            f"{got[0]:.3f}."
+            f"For {given}, word {word} should score {expected[word]:.3f}, yours "
+            f"scores {got[word]:.3f}."
         )
     return (
         "A row of the table and the weights meet in one number: how hard the word "
@@ -458,7 +511,8 @@ def word_scores(answer: Answer) -> str:
 @exercise(
     "2.6",
     hints=[
-        "The model averages words. It hears neither 'not' nor who says what.",
+        "The model averages words. It does not know what a 'not' belongs to, nor "
+        "who says what.",
         "Praise a film by listing the faults it does not have. Pan one by listing "
         "what it could have been.",
         'For the first: "I was never bored; there is nothing stupid, dull or …". '
@@ -490,6 +544,11 @@ def fooling_reviews(
     pairs = answer()
     if pairs is None:
         fail("fooling_reviews returned None: does its last line begin with `return`?")
+    if not isinstance(pairs, list | tuple):
+        fail(
+            f"fooling_reviews returned a {type(pairs).__name__}; I expected a list of "
+            "pairs, each (text, label)."
+        )
     try:
         pairs = [tuple(pair) for pair in pairs]
     except TypeError:
@@ -507,8 +566,8 @@ def fooling_reviews(
                 f"The label of “{_opening(text)}” is {label!r}; "
                 "use 1 for liked and 0 for not."
             )
-        if len(tokenize(text)) < 5:
-            fail(f"“{text}” has fewer than five words; write a sentence.")
+        if len(set(tokenize(text))) < 5:
+            fail(f"“{text}” has fewer than five different words; write a sentence.")
     if len(pairs) < 2:
         fail("That is one review; I asked for at least two, one of each kind.")
     if len({" ".join(tokenize(text)) for text, _ in pairs}) < len(pairs):
@@ -531,8 +590,23 @@ def fooling_reviews(
             )
     return (
         f"{len(pairs)} reviews, all misread, in both directions. You found what an "
-        "average of words cannot hear; a better model must hear it."
+        "average of words cannot hear. I cannot read: would a friend agree with your "
+        "labels?"
     )
+
+
+def _number(name: str, got: Any, given: str) -> float:
+    """Insist on one bare number, since the next cells format and compare it."""
+    if got is None:
+        fail(
+            f"For {given} {name} returned None: does its last line begin with `return`?"
+        )
+    if not isinstance(got, str) and np.ndim(got):
+        fail(
+            f"For {given} {name} returned a {type(got).__name__}; I expected the "
+            "number alone."
+        )
+    return expect_number(name, got)
 
 
 def _compare(
@@ -546,6 +620,11 @@ def _compare(
         return
     wrong = next(i for i in range(len(got)) if abs(got[i] - expected[i]) > 1e-9)
     slip = next((text for value, text in slips if np.allclose(got, value, rtol=0)), "")
+    if not slip and len(set(got)) == 1:
+        slip = (
+            "It returns the same for every input: do you use a fixed value or a "
+            "variable from outside? Use the arguments."
+        )
     right = " Other inputs came out right." if not slip and wrong else ""
     fail(
         f"For {given[wrong]} I expected {expected[wrong]:,}, your function returned "

@@ -55,6 +55,10 @@ def boxed(ids, length):
     return [[0] * (length - len(ids)) + ids]
 
 
+def negative_start(ids, length):
+    return [0] * (length - len(ids)) + ids[len(ids) - length :]
+
+
 def factored(vocab_size, embedding_dim, length):
     return np.int64(1 + embedding_dim * (vocab_size + length))
 
@@ -84,12 +88,20 @@ def number_of_text(vocab_size, embedding_dim, length):
     return 80_161
 
 
+def in_a_list(vocab_size, embedding_dim, length):
+    return [factored(vocab_size, embedding_dim, length)]
+
+
+def with_no_return(*arguments):
+    pass
+
+
 def by_index(val_loss):
     return val_loss.index(min(val_loss)) + 1
 
 
 def by_sorting(val_loss):
-    return float(np.argsort(val_loss)[0] + 1)
+    return float(np.argsort(val_loss, kind="stable")[0] + 1)
 
 
 def from_zero(val_loss):
@@ -113,6 +125,44 @@ def first_rise(val_loss):
         if val_loss[epoch] > val_loss[epoch - 1]:
             return epoch
     return len(val_loss)
+
+
+def from_one(val_loss):
+    lowest = 1
+    for epoch, loss in enumerate(val_loss, start=1):
+        if loss < lowest:
+            lowest, best = loss, epoch
+    return best
+
+
+def from_one_and_none(val_loss):
+    lowest, best = 1, None
+    for epoch, loss in enumerate(val_loss, start=1):
+        if loss < lowest:
+            lowest, best = loss, epoch
+    return best
+
+
+def from_one_and_zero(val_loss):
+    return from_one_and_none(val_loss) or 0
+
+
+def returned_inside(val_loss):
+    for epoch, loss in enumerate(val_loss, start=1):
+        if loss < 1 and loss == min(val_loss):
+            return epoch
+
+
+def last_of_equals(val_loss):
+    return len(val_loss) - val_loss[::-1].index(min(val_loss))
+
+
+def places_as_array(val_loss):
+    return np.flatnonzero(np.array(val_loss) == min(val_loss))[:1] + 1
+
+
+def from_outside(val_loss):
+    return by_index([0.59, 0.51, 0.49, 0.48, 0.49])
 
 
 def row_by_row(vectors, ids):
@@ -188,6 +238,15 @@ def as_cosine(table, weights):
     return scores / np.linalg.norm(table, axis=1) / np.linalg.norm(weights)
 
 
+def without_sign(table, weights):
+    return np.abs(table @ weights)[:, 0]
+
+
+def first_word_right(table, weights):
+    scores = (table @ weights)[:, 0]
+    return np.concatenate([scores[:3], scores[:2:-1]])
+
+
 PUSH = dict.fromkeys(("wonderful", "perfect", "brilliant", "great", "love"), 6.0)
 PUSH |= dict.fromkeys(("boring", "stupid", "awful", "waste", "dull", "worst"), -6.0)
 
@@ -243,6 +302,17 @@ def too_short():
     return [("Not dull!", 1), ("A great cast, a brilliant crew, and I slept.", 0)]
 
 
+def five_times_one_word():
+    return [
+        ("bad bad bad bad bad", 1),
+        ("A great cast, a brilliant crew, and I slept.", 0),
+    ]
+
+
+def one_by_one():
+    yield from three_tuples()
+
+
 def swapped():
     return [(1, "Not dull, not stupid, never boring: go and see it.")]
 
@@ -274,6 +344,7 @@ ANSWERS = {
             (filled_with_unknown, "unknown"),
             (turned_round, "reverse"),
             (boxed, "flat list"),
+            (negative_start, "start of your slice"),
         ],
     ),
     "n_parameters": Answers(
@@ -284,6 +355,9 @@ ANSWERS = {
             (only_table, "table alone"),
             (table_for_each_place, "share one table"),
             (number_of_text, "I expected 172"),
+            (number_of_text, "Use the arguments"),
+            (in_a_list, "number alone"),
+            (with_no_return, "begin with `return`"),
         ],
     ),
     "best_epoch": Answers(
@@ -294,6 +368,14 @@ ANSWERS = {
             (highest, "low is good"),
             (the_loss, "the loss itself"),
             (first_rise, "first time"),
+            (from_one, "UnboundLocalError"),
+            (from_one_and_none, "every loss is above 1"),
+            (from_one_and_zero, "every loss is above 1"),
+            (returned_inside, "For losses [2.31"),
+            (with_no_return, "For losses [0.64"),
+            (last_of_equals, "take the first"),
+            (places_as_array, "number alone"),
+            (from_outside, "Use the arguments"),
         ],
     ),
     "masked_mean": Answers(
@@ -316,6 +398,8 @@ ANSWERS = {
             (through_sigmoid, "sigmoid"),
             (with_bias, "same number"),
             (as_cosine, "cosine"),
+            (without_sign, "sign is lost"),
+            (first_word_right, "word 3 should"),
         ],
     ),
     "fooling_reviews": Answers(
@@ -325,6 +409,8 @@ ANSWERS = {
             (fooling(read_rightly), "it is right"),
             (fooling(read_rightly_negative), "everything but"),
             (fooling(too_short), "fewer than five"),
+            (fooling(five_times_one_word), "five different words"),
+            (fooling(one_by_one), "a generator; I expected a list"),
             (fooling(swapped), "swapped"),
             (fooling(worded_labels), "1 for liked"),
             (fooling(twice_the_same), "same text"),
