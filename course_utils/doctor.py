@@ -95,8 +95,7 @@ def _packages() -> list[Finding]:
 
 
 def _applies(marker: str) -> bool:
-    # pip's own dependency; it is there wherever pip is.
-    from pip._vendor.packaging.markers import Marker
+    from packaging.markers import Marker
 
     return not marker.strip() or Marker(marker.strip()).evaluate()
 
