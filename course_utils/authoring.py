@@ -227,7 +227,7 @@ def lesson_table() -> str:
         notebook = nbformat.read(lesson.solution, as_version=4)
         head = notebook.cells[0].source
         title = re.search(r"^# (.+)$", head, re.M)
-        built = re.search(r"^You will build (.+?)\.?$", head, re.M)
+        built = re.search(r"^You will build (.+?)\.?\s*(?:\n\n|\Z)", head, re.M | re.S)
         if not title or not built:
             raise CourseError(
                 f"{lesson.solution.name} must begin with '# NN · Title' and a line "
@@ -237,7 +237,7 @@ def lesson_table() -> str:
         time = f"{measured['seconds']} s" if measured else "not measured"
         memory = f"{measured['peak_mb']:,} MB" if measured else "not measured"
         link = f"[{title[1]}](notebooks/{lesson.notebook.name})"
-        rows.append(f"| {link} | {built[1]} | {time} | {memory} |")
+        rows.append(f"| {link} | {' '.join(built[1].split())} | {time} | {memory} |")
     return "\n".join(rows)
 
 

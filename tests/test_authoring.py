@@ -47,6 +47,15 @@ def test_the_readmes_table_is_what_the_lessons_give():
     assert authoring.readme_differences() == []
 
 
+def test_the_readmes_table_says_the_whole_of_what_one_builds():
+    for lesson, row in zip(
+        LESSONS, authoring.lesson_table().splitlines()[2:], strict=True
+    ):
+        told = row.split(" | ")[1]
+        paragraph = solution(lesson).cells[0].source.split("\n\n")[1]
+        assert " ".join(paragraph.split()) == f"You will build {told}."
+
+
 def test_building_twice_gives_the_same_bytes(copies):
     def state():
         return {p.name: p.read_bytes() for p in (copies / "notebooks").glob("*.ipynb")}
