@@ -21,6 +21,10 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # oneDNN announces itself on standard error at any log level, and sums in an
 # order that differs between kinds of CPU.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+# NumPy's linear algebra on two threads waits by spinning: a logistic regression on
+# a hundred photos takes ten times longer than on one, and on a busy machine a
+# hundred times. TensorFlow, torch and faiss have threads of their own.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 PROFILES = ("quick", "full")
 T = TypeVar("T")

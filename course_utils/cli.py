@@ -186,7 +186,7 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _data(options: argparse.Namespace) -> int:
-    from course_utils.data.fetch import cache_folder, catalog, fetch
+    from course_utils.data.fetch import cache_folder, catalog, fetch, prepare
     from course_utils.lessons import all_lessons
 
     if options.list:
@@ -202,7 +202,7 @@ def _data(options: argparse.Namespace) -> int:
         fetch(unknown[0])  # says which names there are
     for name in names:
         try:
-            folder = fetch(name)
+            folder = prepare(name)
         except CourseError as error:
             print(error, file=sys.stderr)
             failed = True

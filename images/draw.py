@@ -171,6 +171,97 @@ def embedding() -> Figure:
     return drawing
 
 
+@figure
+def cnn() -> Figure:
+    drawing, ax = _canvas(9, 3.7, (-0.6, 27.6), (-2.6, 8.6))
+    steps = [(1, "1 layer", "an edge"), (2, "2 layers", "a corner, a texture")]
+    steps += [(3, "3 layers", "a part of a thing")]
+    for place, (reach, depth, what) in enumerate(steps):
+        left, centre = 10 * place, 4
+        for x in range(8):
+            for y in range(8):
+                seen = abs(x - centre) <= reach and abs(y - centre) <= reach
+                middle = x == centre and y == centre
+                color = plotting.SKY if seen else "#EDEDED"
+                color = plotting.ORANGE if middle else color
+                _cell(ax, left + 0.9 * x, 0.9 * y, color, size=0.9)
+        across = f"{2 * reach + 1} × {2 * reach + 1}"
+        ax.text(left + 3.6, 7.6, depth, ha="center", fontsize=13, fontweight="bold")
+        ax.text(left + 3.6, -0.9, f"sees {across} pixels", ha="center", fontsize=11)
+        ax.text(left + 3.6, -2.1, what, ha="center", fontsize=12, color="#B04A00")
+        if place:
+            _arrow(ax, (left - 2.4, 3.7), (left - 0.4, 3.7))
+    return drawing
+
+
+@figure
+def cnn2() -> Figure:
+    drawing, ax = _canvas(9, 3.3, (-0.5, 27.5), (-2.6, 7.4))
+    ax.text(1.1, 2.6, "photo", ha="center", va="center", fontsize=12)
+    _arrow(ax, (2.2, 2.6), (3.3, 2.6))
+    x = 3.5
+    for number in range(13):
+        frozen = number < 4
+        new = number >= 10
+        high = 5.2 - 0.28 * number if not new else 2.0
+        color = "#B5B5B5" if frozen else plotting.ORANGE if new else plotting.BLUE
+        ax.add_patch(
+            Rectangle(
+                (x, 2.6 - high / 2), 1.1, high, facecolor=color, edgecolor="white"
+            )
+        )
+        if frozen:
+            # A small padlock: a body and a bow.
+            ax.add_patch(Rectangle((x + 0.3, 2.3), 0.5, 0.45, facecolor="#333333"))
+            ax.plot(
+                [x + 0.4, x + 0.4, x + 0.7, x + 0.7], [2.75, 3.1, 3.1, 2.75], "#333"
+            )
+        x += 1.4 if not (number == 3 or number == 9) else 2.0
+    _arrow(ax, (x + 0.1, 2.6), (x + 1.2, 2.6))
+    ax.text(x + 1.4, 2.6, "answer", va="center", fontsize=12)
+    parts = [(3.5, 8.8, "frozen", "keep what ImageNet taught")]
+    parts += [(9.7, 17.8, "trainable", "may adapt to your photos")]
+    parts += [(18.7, 22.6, "new head", "starts from nothing")]
+    for start, end, name, what in parts:
+        middle = (start + end) / 2
+        ax.text(middle, 6.2, name, ha="center", fontsize=13, fontweight="bold")
+        ax.plot([start, end], [-0.6, -0.6], color="#444444", linewidth=1.5)
+        ax.text(middle, -1.7, what, ha="center", fontsize=10.5)
+    return drawing
+
+
+@figure
+def cnn3() -> Figure:
+    drawing, ax = _canvas(9, 4.2, (-0.5, 27.5), (-2.0, 11.0))
+    ax.text(0, 10, "Once, slow", fontsize=13, fontweight="bold")
+    ax.text(18.7, 10, "Often, fast", fontsize=13, fontweight="bold")
+    for number, color in enumerate((plotting.GREEN, plotting.SKY, plotting.YELLOW)):
+        corner = (0.2 + 0.5 * number, 2.6 + 0.6 * number)
+        ax.add_patch(Rectangle(corner, 3, 3, facecolor=color, edgecolor="white", lw=2))
+    ax.text(2.2, 1.3, "photos", ha="center", fontsize=11)
+    _arrow(ax, (4.6, 4.7), (5.8, 4.7))
+    for number in range(4):
+        high = 5.2 - 0.8 * number
+        corner = (6.1 + 0.95 * number, 4.7 - high / 2)
+        ax.add_patch(Rectangle(corner, 0.8, high, facecolor="#B5B5B5"))
+    ax.text(7.95, 1.3, "frozen network", ha="center", fontsize=11)
+    _arrow(ax, (10.2, 4.7), (11.4, 4.7))
+    paint = plt.get_cmap("cividis")
+    numbers = np.random.default_rng(7).random((6, 5))
+    for row, column in np.ndindex(6, 5):
+        color = paint(numbers[row, column])
+        _cell(ax, 11.7 + 0.9 * column, 2.2 + row * 0.9, color, size=0.9)
+    ax.text(13.95, 1.3, "table of features:\none row a photo", ha="center", va="top")
+    heads = [(7.2, "logistic regression"), (4.2, "nearest neighbours")]
+    heads += [(1.2, "your idea")]
+    for y, name in heads:
+        _arrow(ax, (16.5, 4.7), (18.5, y + 0.75))
+        corner = (18.7, y)
+        ax.add_patch(Rectangle(corner, 8.2, 1.6, facecolor=plotting.ORANGE, alpha=0.9))
+        ax.text(22.8, y + 0.75, name, ha="center", va="center", fontsize=12)
+    return drawing
+
+
 if __name__ == "__main__":
     for written in draw():
         print(written.name)

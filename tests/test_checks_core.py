@@ -48,6 +48,13 @@ def test_a_notebook_shows_the_message_and_no_traceback():
     assert ExerciseError("9.1 no")._render_traceback_() == ["9.1 no"]
 
 
+def test_a_long_message_is_broken_between_words():
+    message = "9.1 " + " ".join(["seventeen_letters"] * 20)
+    lines = ExerciseError(message)._render_traceback_()
+    assert len(lines) > 1 and max(map(len, lines)) <= 100
+    assert " ".join(lines) == message
+
+
 def stub(number):
     raise NotImplementedError("Your turn")
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 import linecache
 import sysconfig
+import textwrap
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -36,7 +37,7 @@ class ExerciseError(AssertionError):
     """An answer that is not right yet; shown in a notebook as its one message."""
 
     def _render_traceback_(self) -> list[str]:
-        return [str(self)]
+        return _lines(str(self)).splitlines()
 
 
 class NotAttempted(ExerciseError):
@@ -91,12 +92,12 @@ class Check:
         except Exception as error:
             stopped = _what_stopped(error, self._function.__code__)
             raise ExerciseError(f"{self.number} {stopped}") from None
-        print(f"✅ {self.number} {sentence}")
+        print(_lines(f"✅ {self.number} {sentence}"))
 
     def hint(self) -> None:
         """Print the next hint; after the last one, the last one again."""
         number = min(self._next_hint, len(self.hints) - 1)
-        print(f"Hint {number + 1} of {len(self.hints)}: {self.hints[number]}")
+        print(_lines(f"Hint {number + 1} of {len(self.hints)}: {self.hints[number]}"))
         self._next_hint = number + 1
 
     def _open(self) -> str:
@@ -240,6 +241,14 @@ def expect_number(name: str, got: Any) -> float:
     if not np.isfinite(number):
         fail(f"{name} returned {number}; I expected a finite number.")
     return number
+
+
+def _lines(message: str) -> str:
+    """Break a message between words: JupyterLab would break it anywhere."""
+    return "\n".join(
+        textwrap.fill(line, 100, break_long_words=False, break_on_hyphens=False)
+        for line in message.splitlines()
+    )
 
 
 def _kind(value: Any) -> str:

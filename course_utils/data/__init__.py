@@ -1,7 +1,23 @@
 """Data sets of the course: a catalog, one module that fetches, and loaders."""
 
 from course_utils.data.imdb import load_imdb
-from course_utils.data.pretrained import load_glove
+from course_utils.data.photos import load_photo_credits, load_photos
+from course_utils.data.pretrained import (
+    decode_predictions,
+    load_glove,
+    load_mobilenet_v2,
+    scale_pixels,
+)
 from course_utils.data.reuters import load_reuters, reuters_topics
 
-__all__ = ["load_glove", "load_imdb", "load_reuters", "reuters_topics"]
+__all__ = [
+    "decode_predictions",
+    "load_glove",
+    "load_imdb",
+    "load_mobilenet_v2",
+    "load_photo_credits",
+    "load_photos",
+    "load_reuters",
+    "reuters_topics",
+    "scale_pixels",
+]

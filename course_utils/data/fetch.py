@@ -66,6 +66,8 @@ class DataSet:
         What a source holds, where `files` are derived from that.
     derive : str
         ``module:function`` that makes `files` from `members`.
+    prepare : str
+        ``module:function`` that makes what the set's loader keeps beside `files`.
     """
 
     name: str
@@ -77,6 +79,7 @@ class DataSet:
     files: tuple[File, ...] = ()
     members: tuple[File, ...] = ()
     derive: str = ""
+    prepare: str = ""
 
     @property
     def bytes(self) -> int:
@@ -214,7 +217,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     root = cache_folder()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _locked(root, name):
+        with locked(root, name):
             found = locate(name)
             if found:
                 return found[1]
@@ -224,6 +227,38 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     except OSError as error:
         raise _storage_error(error, root, dataset) from None
     return root / name
+
+
+def prepare(name: str, *, progress: bool = True) -> Path:
+    """Fetch a set, and make what its loader would make on first use.
+
+    Parameters
+    ----------
+    name : str
+        Key of the catalog.
+    progress : bool
+        Show a bar while something is downloaded.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder that `fetch` gives.
+
+    Raises
+    ------
+    UsageError, DataError
+        As `fetch` does.
+    """
+    folder = fetch(name, progress=progress)
+    hook = _entry(name).prepare
+    if hook:
+        _function(hook)()
+    return folder
+
+
+def _function(address: str) -> Callable[..., Any]:
+    module, _, function = address.partition(":")
+    return getattr(importlib.import_module(module), function)
 
 
 def _entry(name: str) -> DataSet:
@@ -558,10 +593,9 @@ def _verify(files: tuple[File, ...], folder: Path, label: str) -> None:
 
 
 def _derive(dataset: DataSet, folder: Path, staging: Path) -> Path:
-    module, _, function = dataset.derive.partition(":")
     target = staging / "derived"
     target.mkdir()
-    getattr(importlib.import_module(module), function)(folder, target)
+    _function(dataset.derive)(folder, target)
     return target
 
 
@@ -589,8 +623,21 @@ def _free_name(path: Path) -> Path:
 
 
 @contextmanager
-def _locked(root: Path, name: str) -> Iterator[None]:
-    """Let one process fetch a set while others wait for it."""
+def locked(root: Path, name: str) -> Iterator[None]:
+    """Let one process fetch a set while others wait for it.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Folder that gets the lock's file.
+    name : str
+        What is fetched or made.
+
+    Raises
+    ------
+    DataError
+        When another process holds the lock for half an hour.
+    """
     from filelock import FileLock, Timeout
 
     lock = FileLock(root / f".{name}.lock")

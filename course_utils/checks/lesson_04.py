@@ -1,0 +1,453 @@
+"""Checks of lesson 04, Transfer learning with MobileNet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from course_utils.checks.core import (
+    as_array,
+    exercise,
+    expect_number,
+    expect_shape,
+    fail,
+)
+
+import numpy as np
+
+Answer = Callable[..., Any]
+BAR = 0.93
+
+
+@exercise(
+    "4.1",
+    hints=[
+        "Three steps: to 0…1, less the mean, divided by the spread.",
+        "The colours are the last axis, and `mean` has three numbers: NumPy lines them "
+        "up by itself.",
+        "`(pixels / 255 - mean) / spread`",
+    ],
+)
+def preprocess(answer: Answer) -> str:
+    """Check that pixels are scaled by ImageNet's mean and spread.
+
+    Parameters
+    ----------
+    answer : callable
+        ``preprocess(pixels)``, an array of the same shape.
+
+    Returns
+    -------
+    str
+        What was shown.
+
+    Raises
+    ------
+    ExerciseError
+        When the pixels come out otherwise.
+    """
+    rng = np.random.default_rng(41)
+    mean, spread = np.array([485, 456, 406]) / 1000, np.array([229, 224, 225]) / 1000
+    for shape in ((2, 5, 4, 3), (1, 3, 3, 3)):
+        pixels = rng.integers(0, 256, shape).astype(np.float32)
+        given = f"pixels of shape {shape}"
+        got = answer(pixels.copy())
+        got = expect_shape("preprocess", got, shape, given=given)
+        got = got.astype(np.float64)
+        one = pixels.astype(np.float64) / 255
+        expected = np.stack(
+            [(one[..., c] - mean[c]) / spread[c] for c in range(3)], axis=-1
+        )
+        if np.allclose(got, expected, atol=1e-4):
+            continue
+        slips = [
+            (one, "You divided by 255; the mean and the spread are still to come."),
+            (
+                (pixels - mean) / spread,
+                "Divide by 255 first: the mean and the spread are for pixels between "
+                "0 and 1.",
+            ),
+            (one - mean, "You took the mean away; divide by the spread as well."),
+            (one / spread, "You divided by the spread; take the mean away first."),
+            (
+                one - mean / spread,
+                "You divided the mean by the spread; brackets are missing around the "
+                "difference.",
+            ),
+            ((one + mean) / spread, "You added the mean; take it away."),
+            ((one - mean) * spread, "You multiplied by the spread; divide by it."),
+            (
+                pixels.astype(np.float64) / 127.5 - 1,
+                "That is the scaling of MobileNet V1, -1 to 1; these weights were "
+                "trained with a mean and a spread for each colour.",
+            ),
+            (
+                (one[..., ::-1] - mean) / spread,
+                "Red and blue are swapped; the last axis is red, green, blue.",
+            ),
+            (
+                (one - one.mean()) / one.std(),
+                "You used this batch's own mean and spread; use those given, which are "
+                "ImageNet's.",
+            ),
+            (
+                (one - one.mean((0, 1, 2))) / one.std((0, 1, 2)),
+                "You used this batch's own mean and spread; use those given, which are "
+                "ImageNet's.",
+            ),
+        ]
+        for value, sentence in slips:
+            if np.allclose(got, value, atol=1e-4):
+                fail(sentence)
+        if not np.isfinite(got).all():
+            fail("Some of your numbers are not finite; nothing here divides by zero.")
+        fail(
+            f"A red pixel of {pixels[0, 0, 0, 0]:.0f} should become "
+            f"{expected[0, 0, 0, 0]:.3f}, yours is {got[0, 0, 0, 0]:.3f}."
+        )
+    return (
+        "Pixels are now what the network was trained on. It would have accepted any "
+        "others without complaint."
+    )
+
+
+@exercise(
+    "4.2",
+    hints=[
+        "Height and width disappear; batch and channels stay.",
+        "`mean` takes an axis, or a tuple of several.",
+        "`maps.mean(axis=(1, 2))`",
+    ],
+)
+def global_average(answer: Answer) -> str:
+    """Check the average of each map over its places.
+
+    Parameters
+    ----------
+    answer : callable
+        ``global_average(maps)``, an array of shape (batch, channels).
+
+    Returns
+    -------
+    str
+        What was shown.
+
+    Raises
+    ------
+    ExerciseError
+        When the numbers or their shape differ.
+    """
+    rng = np.random.default_rng(42)
+    for batch, high, wide, channels in ((3, 4, 5, 7), (2, 6, 3, 4)):
+        maps = rng.gamma(1.0, size=(batch, high, wide, channels)).astype(np.float32)
+        given = f"maps of shape {maps.shape}"
+        got = as_array("global_average", answer(maps.copy()))
+        slip = ""
+        if got.shape == (channels,):
+            slip = "You averaged over the batch too: each photo keeps its own vector."
+        elif got.shape == (batch, 1, 1, channels):
+            slip = "The two axes of length 1 must go: leave out keepdims."
+        elif got.shape == (batch, high, wide):
+            slip = "You averaged over the channels; average over the places."
+        elif got.shape in ((batch, wide, channels), (batch, high, channels)):
+            slip = "That is one of the two axes; places have height and width."
+        elif got.shape == (batch,):
+            slip = "That is one number a photo; I asked for one a map."
+        elif got.shape == (batch, high * wide * channels):
+            slip = "You laid the maps end to end; average each."
+        elif got.shape == (high, wide, channels):
+            slip = "You averaged over the photos; axis 0 is the batch."
+        got = expect_shape(
+            "global_average", got, (batch, channels), given=given, slip=slip
+        )
+        expected = np.einsum("bhwc->bc", maps.astype(np.float64)) / (high * wide)
+        if np.allclose(got, expected, atol=1e-4):
+            continue
+        if np.allclose(got, expected * high * wide, rtol=1e-4):
+            fail("That is the sum over the places; divide by their number.")
+        if np.allclose(got, maps.max(axis=(1, 2)), atol=1e-4):
+            fail("That is the largest value of each map; I asked for the average.")
+        if np.allclose(got, np.median(maps, axis=(1, 2)), atol=1e-4):
+            fail("That is the median of each map; I asked for the average.")
+        fail(
+            f"For {given} the first number should be {expected[0, 0]:.3f}, yours is "
+            f"{got[0, 0]:.3f}."
+        )
+    return (
+        "Where a thing stands is gone, that it is there has stayed. One vector a "
+        "photo, whatever its size."
+    )
+
+
+@exercise(
+    "4.3",
+    hints=[
+        "Draw among the groups, not among the photos. `np.unique(groups)` lists them.",
+        "`np.random.default_rng(seed).choice(names, how_many, replace=False)` draws "
+        "some. How many are a share of them?",
+        "A photo is held out when its group was drawn: `np.isin(groups, drawn)`.",
+    ],
+)
+def split_by_group(answer: Answer) -> str:
+    """Check that a share of whole groups is held out, by the seed.
+
+    Parameters
+    ----------
+    answer : callable
+        ``split_by_group(groups, share, seed)``, a boolean array of shape (n,).
+
+    Returns
+    -------
+    str
+        What was shown.
+
+    Raises
+    ------
+    ExerciseError
+        When a group stands on both sides, the share is wrong, or the seed is ignored.
+    """
+    rng = np.random.default_rng(43)
+    for n_groups, share in ((40, 0.25), (60, 0.4)):
+        names = rng.permutation(500)[:n_groups]
+        groups = rng.permutation(np.repeat(names, rng.integers(1, 5, n_groups)))
+        given = f"{len(groups)} photos in {n_groups} groups, share {share}"
+        masks = []
+        for seed in (1, 1, 2, 3):
+            mask = as_array("split_by_group", answer(groups.copy(), share, seed))
+            if mask.dtype.kind != "b" and mask.shape == groups.shape:
+                if not np.isin(mask, (0, 1)).all():
+                    fail("I expected True or False for each photo, not other numbers.")
+                mask = mask.astype(bool)
+            if mask.dtype.kind != "b":
+                fail(
+                    f"For {given} I expected one True or False for each photo; you "
+                    f"returned numbers of shape {mask.shape}. Are these places or "
+                    "groups? `np.isin(groups, drawn)` turns groups into a mask."
+                )
+            slip = "One for each photo, not for each group."
+            mask = expect_shape(
+                "split_by_group", mask, groups.shape, given=given, slip=slip
+            )
+            masks.append(mask)
+            torn = np.intersect1d(groups[mask], groups[~mask])
+            if len(torn):
+                fail(
+                    f"For {given}, group {torn[0]} stands on both sides, and "
+                    f"{len(torn) - 1} more do. Draw among np.unique(groups), not among "
+                    "photos."
+                )
+            n_out = len(np.unique(groups[mask]))
+            if n_out in (0, n_groups):
+                side = "nothing" if n_out == 0 else "everything"
+                fail(f"For {given} you hold out {side}.")
+            if abs(n_out - share * n_groups) > 1:
+                if abs(n_out - (1 - share) * n_groups) <= 1:
+                    fail(
+                        f"For {given} you mark {n_out} groups: those to learn from. "
+                        "True means held out."
+                    )
+                fail(
+                    f"For {given} I expected {share * n_groups:.0f} groups held out, "
+                    f"yours are {n_out}."
+                )
+        if not np.array_equal(masks[0], masks[1]):
+            fail(
+                "The same seed gave two different splits: make the generator inside, "
+                "with np.random.default_rng(seed)."
+            )
+        if np.array_equal(masks[0], masks[2]) and np.array_equal(masks[0], masks[3]):
+            fail("Three seeds gave the same split: is the seed used?")
+    return (
+        "No group has a foot on either side. What is held out is now new in every "
+        "sense, and the score can be believed."
+    )
+
+
+@exercise(
+    "4.4",
+    hints=[
+        "`model.layers` is a list; each layer has a switch `layer.trainable`.",
+        "Set every layer's switch, to True as well: some may come frozen.",
+        "`for number, layer in enumerate(model.layers): layer.trainable = number >= "
+        "n`; then add up the sizes of `model.trainable_weights`.",
+    ],
+)
+def freeze_first(answer: Answer) -> str:
+    """Check the switches of a small network, and the count of its free numbers.
+
+    Parameters
+    ----------
+    answer : callable
+        ``freeze_first(model, n)``, which sets the switches and returns one number.
+
+    Returns
+    -------
+    str
+        What was shown.
+
+    Raises
+    ------
+    ExerciseError
+        When a layer has the wrong switch, or the number is another.
+    """
+    # Sizes of the arrays that each layer can learn, and of those it cannot.
+    learned = [0, 3 * 3 * 3 * 4 + 4, 4 + 4, 0, 4 * 6 + 6, 6 * 5 + 5, 5 * 2 + 2]
+    for n, frozen_before in ((3, False), (5, True), (1, False), (0, True)):
+        model = _small_network()
+        for layer in model.layers:
+            layer.trainable = not frozen_before
+        got = answer(model, n)
+        switches = [bool(layer.trainable) for layer in model.layers]
+        n_layers = len(switches)
+        given = f"a network of {n_layers} layers and n = {n}"
+        expected = [False] * n + [True] * (n_layers - n)
+        if switches != expected:
+            if switches == [not switch for switch in expected]:
+                fail(f"For {given} you froze the others: the first {n} are to freeze.")
+            if not any(switches):
+                slip = "All layers are frozen afterwards; nothing can learn."
+                if frozen_before:
+                    slip += " Layers may come frozen: switch the rest on."
+                fail(f"For {given}: {slip}")
+            if all(switches):
+                fail(f"For {given}: no layer is frozen. Is `layer.trainable` set?")
+            n_frozen = switches.index(True)
+            if abs(n_frozen - n) == 1 and all(switches[n_frozen:]):
+                fail(
+                    f"For {given} you froze {n_frozen}. Off by one: layers are counted "
+                    "from 0."
+                )
+            fail(
+                f"For {given} I expected {n} frozen layers, then trainable ones; the "
+                f"switches are {switches}."
+            )
+        number = expect_number("freeze_first", got)
+        free = sum(learned[n:])
+        if number == free:
+            continue
+        if number == sum(learned):
+            fail(f"For {given} you counted the frozen numbers too.")
+        if number == model.count_params():
+            fail(
+                f"For {given} you counted everything, the frozen layers and the "
+                "running means of batch normalisation too; use trainable_weights."
+            )
+        if number == len(model.trainable_weights):
+            fail(f"For {given} you counted the arrays; count the numbers in them.")
+        if number == sum(learned[:n]):
+            fail(f"For {given} you counted the frozen numbers; I asked for the others.")
+        if number in (n, n_layers - n):
+            fail(f"For {given} you counted layers; count the numbers in their arrays.")
+        fail(f"For {given} {free:,} numbers can be adjusted; you returned {number:,g}.")
+    return (
+        "Frozen layers keep what they learned from a million photos; the others may "
+        "adapt. Compile afterwards: that is when Keras looks at the switches."
+    )
+
+
+@exercise(
+    "4.5",
+    hints=[
+        "Any of scikit-learn's classifiers has `fit` and `predict`; return "
+        "`model.predict`.",
+        "1,280 columns and a hundred rows: prefer simple models, such as logistic "
+        "regression, a nearest centroid, or a linear SVM.",
+        "`return LogisticRegression(max_iter=2_000).fit(x_train, y_train).predict`",
+    ],
+)
+def train_head(answer: Answer, features: Any, labels: Any, groups: Any) -> str:
+    """Check a classifier on held-out folds of its own.
+
+    Parameters
+    ----------
+    answer : callable
+        ``train_head(x_train, y_train)``, a function from features to labels.
+    features : array of shape (n, n_columns)
+        One row a photo.
+    labels, groups : int arrays of shape (n,)
+        The photos' classes, and the same number for near-duplicates.
+
+    Returns
+    -------
+    str
+        What was shown, with the mean accuracy.
+
+    Raises
+    ------
+    ExerciseError
+        When the classifier misses the bar, answers one class, or has seen what was
+        held out.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    features, labels = np.asarray(features, np.float32), np.asarray(labels)
+    folds = StratifiedGroupKFold(5, shuffle=True, random_state=45)
+    rng = np.random.default_rng(45)
+    scores, guesses = [], []
+    for number, (fit, held_out) in enumerate(folds.split(features, labels, groups)):
+        truth = labels[held_out]
+        guess = _learn(answer, features[fit], labels[fit], features[held_out])
+        guesses.append(guess)
+        scores.append(float((guess == truth).mean()))
+        if number == 0:
+            # Whoever learns only from what is given cannot be right about photos
+            # whose labels were handed out at random.
+            random_labels = rng.permutation(labels[fit])
+            taught = _learn(answer, features[fit], random_labels, features[held_out])
+            share = float((taught == truth).mean())
+            if share > 0.8 and len(truth) >= 10:
+                fail(
+                    f"I taught your head labels at random, and it was right about "
+                    f"{share:.0%} of the held-out photos. It has seen them: use only "
+                    "x_train and y_train, not `features` or `labels`."
+                )
+    if len(np.unique(np.concatenate(guesses))) == 1:
+        fail(
+            f"It answers {guesses[0][0]} for every photo, which is right for "
+            f"{np.mean(scores):.0%}. Does it learn from y_train?"
+        )
+    mean = float(np.mean(scores))
+    if mean < BAR:
+        fail(
+            f"Held-out accuracy is {mean:.3f} over five folds, and the bar is {BAR}. "
+            "Try a linear model; if it is linear, scale the columns or change how hard "
+            "it is held back (C, alpha)."
+        )
+    return (
+        f"{mean:.3f} over five folds that you have not seen. The network did the hard "
+        "part a long time ago; your head reads it off."
+    )
+
+
+def _learn(answer: Answer, x: Any, y: Any, asked: np.ndarray) -> np.ndarray:
+    """Train the student's head and ask it, or say what is wrong with its form."""
+    predict = answer(x.copy(), y.copy())
+    if predict is None:
+        fail("train_head returned None: does its last line begin with `return`?")
+    if not callable(predict):
+        hint = ""
+        if hasattr(predict, "predict"):
+            hint = " Return its predict method: `return model.predict`."
+        fail(f"train_head must return a function, yours is no function.{hint}")
+    got = as_array("Your head", predict(asked.copy()))
+    if got.ndim == 2 and got.shape[0] == len(asked) and got.shape[1] > 1:
+        fail(
+            f"Your head returned shape {got.shape}: probabilities? Return the label, "
+            "the column with the highest."
+        )
+    if got.shape == (len(asked), 1):
+        got = got[:, 0]
+    return expect_shape("Your head", got, (len(asked),), given=f"{len(asked)} photos")
+
+
+def _small_network() -> Any:
+    import keras
+    from keras import layers
+
+    inputs = layers.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3)(inputs)
+    x = layers.BatchNormalization()(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.Dense(6)(x)
+    x = layers.Dense(5)(x)
+    return keras.Model(inputs, layers.Dense(2)(x))

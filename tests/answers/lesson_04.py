@@ -1,0 +1,322 @@
+"""Answers to the exercises of lesson 04."""
+
+from __future__ import annotations
+
+from tests.answers import Answers
+
+import numpy as np
+
+MEAN = np.array([0.485, 0.456, 0.406])
+SPREAD = np.array([0.229, 0.224, 0.225])
+
+
+def in_place(pixels):
+    pixels /= 255
+    for channel in range(3):
+        pixels[..., channel] -= MEAN[channel]
+        pixels[..., channel] /= SPREAD[channel]
+    return pixels
+
+
+def in_255ths(pixels):
+    return ((pixels - 255 * MEAN) / (255 * SPREAD)).tolist()
+
+
+def only_divided(pixels):
+    return pixels / 255
+
+
+def not_divided(pixels):
+    return (pixels - MEAN) / SPREAD
+
+
+def only_mean(pixels):
+    return pixels / 255 - MEAN
+
+
+def no_brackets(pixels):
+    return pixels / 255 - MEAN / SPREAD
+
+
+def scaled_for_v1(pixels):
+    return pixels / 127.5 - 1
+
+
+def own_statistics(pixels):
+    return (pixels - pixels.mean((0, 1, 2))) / pixels.std((0, 1, 2))
+
+
+def one_picture(pixels):
+    return only_divided(pixels)[0]
+
+
+def by_sum(maps):
+    batch, high, wide, channels = maps.shape
+    return maps.reshape(batch, high * wide, channels).sum(1) / (high * wide)
+
+
+def by_keras(maps):
+    import keras
+
+    return keras.layers.GlobalAveragePooling2D()(maps)
+
+
+def over_everything(maps):
+    return maps.mean(axis=(0, 1, 2))
+
+
+def over_channels(maps):
+    return maps.mean(axis=-1)
+
+
+def one_axis(maps):
+    return maps.mean(axis=1)
+
+
+def kept_axes(maps):
+    return maps.mean(axis=(1, 2), keepdims=True)
+
+
+def summed(maps):
+    return maps.sum(axis=(1, 2))
+
+
+def largest(maps):
+    return maps.max(axis=(1, 2))
+
+
+def flattened(maps):
+    return maps.reshape(len(maps), -1)
+
+
+def by_shuffling(groups, share, seed):
+    names = sorted(set(groups.tolist()))
+    np.random.default_rng(seed).shuffle(names)
+    held_out = set(names[: int(share * len(names))])
+    return [group in held_out for group in groups]
+
+
+def by_sklearn(groups, share, seed):
+    from sklearn.model_selection import GroupShuffleSplit
+
+    splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)
+    _, held_out = next(splitter.split(groups, groups=groups))
+    mask = np.zeros(len(groups), int)
+    mask[held_out] = 1
+    return mask
+
+
+def among_photos(groups, share, seed):
+    return np.random.default_rng(seed).random(len(groups)) < share
+
+
+def learned_from(groups, share, seed):
+    return ~np.array(by_shuffling(groups, share, seed))
+
+
+def first_groups(groups, share, seed):
+    names = np.unique(groups)
+    return np.isin(groups, names[: round(share * len(names))])
+
+
+def never_the_same(groups, share, seed):
+    return by_shuffling(groups, share, None)
+
+
+def as_places(groups, share, seed):
+    return np.flatnonzero(by_shuffling(groups, share, seed))
+
+
+def a_mask_of_groups(groups, share, seed):
+    return np.random.default_rng(seed).random(len(np.unique(groups))) < share
+
+
+def nothing_held_out(groups, share, seed):
+    return np.zeros(len(groups), bool)
+
+
+def half_of_them(groups, share, seed):
+    return by_shuffling(groups, share / 2, seed)
+
+
+def by_slices(model, n):
+    for layer in model.layers[:n]:
+        layer.trainable = False
+    for layer in model.layers[n:]:
+        layer.trainable = True
+    return sum(np.size(w) for layer in model.layers for w in layer.trainable_weights)
+
+
+def by_keras_count(model, n):
+    from keras.src.utils.summary_utils import count_params
+
+    by_slices(model, n)
+    return np.array(count_params(model.trainable_weights))
+
+
+def one_too_many(model, n):
+    return by_slices(model, n + 1)
+
+
+def all_frozen(model, n):
+    for layer in model.layers:
+        layer.trainable = False
+    return 0
+
+
+def the_others(model, n):
+    for number, layer in enumerate(model.layers):
+        layer.trainable = number < n
+    return 0
+
+
+def rest_left_alone(model, n):
+    for layer in model.layers[:n]:
+        layer.trainable = False
+    return sum(np.size(w) for w in model.trainable_weights)
+
+
+def nothing_set(model, n):
+    return by_slices(model, 0)
+
+
+def counted_everything(model, n):
+    by_slices(model, n)
+    return model.count_params()
+
+
+def counted_arrays(model, n):
+    by_slices(model, n)
+    return len(model.trainable_weights)
+
+
+def counted_frozen(model, n):
+    total = by_slices(model, 0)
+    by_slices(model, n)
+    return total
+
+
+_rng = np.random.default_rng(4)
+LABELS = np.arange(100) % 4
+CENTRES = _rng.normal(size=(4, 24))
+FEATURES = (CENTRES[LABELS] + 0.5 * _rng.normal(size=(100, 24))).astype(np.float32)
+GROUPS = np.arange(100) // 2 * 4 + LABELS
+
+
+def head(make):
+    return make, FEATURES, LABELS, GROUPS
+
+
+def nearest_centroid(x_train, y_train):
+    names = np.unique(y_train)
+    centres = np.array([x_train[y_train == name].mean(axis=0) for name in names])
+
+    def predict(x):
+        distances = ((x[:, None] - centres) ** 2).sum(axis=-1)
+        return names[distances.argmin(axis=1)].tolist()
+
+    return predict
+
+
+def ridge(x_train, y_train):
+    from sklearn.linear_model import RidgeClassifier
+
+    model = RidgeClassifier().fit(x_train, y_train)
+    return lambda x: model.predict(x)[:, None]
+
+
+def always_first(x_train, y_train):
+    return lambda x: np.zeros(len(x), int)
+
+
+def saw_it_all(x_train, y_train):
+    def predict(x):
+        distances = ((x[:, None] - FEATURES) ** 2).sum(axis=-1)
+        return LABELS[distances.argmin(axis=1)]
+
+    return predict
+
+
+def one_column(x_train, y_train):
+    predict = nearest_centroid(x_train[:, :1], y_train)
+    return lambda x: predict(x[:, :1])
+
+
+def the_model_itself(x_train, y_train):
+    from sklearn.neighbors import NearestCentroid
+
+    return NearestCentroid().fit(x_train, y_train)
+
+
+def gave_probabilities(x_train, y_train):
+    return lambda x: np.full((len(x), 4), 0.25)
+
+
+def returned_nothing(x_train, y_train):
+    nearest_centroid(x_train, y_train)
+
+
+ANSWERS = {
+    "preprocess": Answers(
+        right=[in_place, in_255ths],
+        wrong=[
+            (only_divided, "still to come"),
+            (not_divided, "divide by 255 first"),
+            (only_mean, "divide by the spread as well"),
+            (no_brackets, "brackets"),
+            (scaled_for_v1, "V1"),
+            (own_statistics, "ImageNet's"),
+            (one_picture, "expected shape"),
+        ],
+    ),
+    "global_average": Answers(
+        right=[by_sum, by_keras],
+        wrong=[
+            (over_everything, "over the batch too"),
+            (over_channels, "over the channels"),
+            (one_axis, "one of the two"),
+            (kept_axes, "keepdims"),
+            (summed, "is the sum"),
+            (largest, "largest"),
+            (flattened, "end to end"),
+        ],
+    ),
+    "split_by_group": Answers(
+        right=[by_shuffling, by_sklearn],
+        wrong=[
+            (among_photos, "both sides"),
+            (learned_from, "True means held out"),
+            (first_groups, "is the seed used"),
+            (never_the_same, "same seed"),
+            (as_places, "places or groups"),
+            (a_mask_of_groups, "not for each group"),
+            (nothing_held_out, "hold out nothing"),
+            (half_of_them, "groups held out"),
+        ],
+    ),
+    "freeze_first": Answers(
+        right=[by_slices, by_keras_count],
+        wrong=[
+            (one_too_many, "off by one"),
+            (all_frozen, "all layers are frozen"),
+            (the_others, "froze the others"),
+            (rest_left_alone, "switch the rest on"),
+            (nothing_set, "no layer is frozen"),
+            (counted_everything, "counted everything"),
+            (counted_arrays, "counted the arrays"),
+            (counted_frozen, "frozen numbers too"),
+        ],
+    ),
+    "train_head": Answers(
+        right=[head(nearest_centroid), head(ridge)],
+        wrong=[
+            (head(always_first), "for every photo"),
+            (head(saw_it_all), "has seen them"),
+            (head(one_column), "the bar is"),
+            (head(the_model_itself), "return model.predict"),
+            (head(gave_probabilities), "probabilities"),
+            (head(returned_nothing), "returned None"),
+        ],
+        solution=head,
+    ),
+}
