@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 from course_utils.cli import main
 from course_utils.data import fetch as fetching
@@ -269,3 +271,20 @@ def test_weights_of_another_width_are_refused_in_one_sentence():
 def test_a_path_without_weights_is_refused(tmp_path):
     with pytest.raises(DataError, match="no weights at"):
         load_mobilenet_v2(weights=tmp_path / "none.h5")
+
+
+def test_keras_own_weights_count_only_with_their_digest(cache, tmp_path, monkeypatch):
+    (tmp_path / "v1.h5").write_bytes(b"weights")
+    md5 = hashlib.md5(b"weights").hexdigest()
+    monkeypatch.setattr(pretrained, "V1_ADDRESS", f"file://{tmp_path}/")
+    monkeypatch.setattr(pretrained, "V1_FILES", {True: ("v1.h5", md5)})
+    got = Path(pretrained._fetch_mobilenet_v1(True))
+    assert got.read_bytes() == b"weights" and got.is_relative_to(cache)
+    monkeypatch.setattr(pretrained, "V1_FILES", {True: ("v1.h5", "0" * 32)})
+    with pytest.raises(DataError, match="could not be had"):
+        load_mobilenet_v2(weights="keras")
+
+
+def test_a_width_without_a_known_digest_is_refused():
+    with pytest.raises(DataError, match="only alpha=1.0"):
+        load_mobilenet_v2(weights="keras", alpha=0.5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shutil
 import subprocess
@@ -82,6 +84,13 @@ CHANNEL_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 CHANNEL_SPREAD = np.array([0.229, 0.224, 0.225], np.float32)
 CHECKPOINT = "mobilenet_v2-b0353104.pth"
 CONVERTED = "mobilenet_v2.weights.h5"
+# Keras publishes no digest of its V1 files; these stand in a public collection of
+# Keras's weights whose other entries are those that Keras does publish.
+V1_ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet/"
+V1_FILES = {
+    True: ("mobilenet_1_0_224_tf.h5", "03394917f9a9ea3362f46332a5b6a215"),
+    False: ("mobilenet_1_0_224_tf_no_top.h5", "725ccbd03d61d7ced5b5c4cd17e7d527"),
+}
 _IN_ITS_OWN_PROCESS = (
     "import sys; from course_utils.data import pretrained; "
     "pretrained._write_converted(*sys.argv[1:])"
@@ -351,14 +360,20 @@ def _load_mobilenet_v1(
 ) -> Any:
     import keras
 
-    chosen = "imagenet"
-    if weights != "keras":
-        chosen = str(Path(weights).expanduser())
-        if not Path(chosen).is_file():
+    if weights == "keras":
+        if alpha != 1.0:
             raise DataError(
-                f"There are no weights at {chosen}. Choose 'imagenet' (V2), 'keras' "
-                "(V1, downloaded by Keras), or the path of an h5 file."
+                f"alpha is {alpha}, but only alpha=1.0 has a known digest here; pass "
+                "the path of a file of yours as weights."
             )
+        chosen = _fetch_mobilenet_v1(include_top)
+    else:
+        chosen = str(Path(weights).expanduser())
+    if not Path(chosen).is_file():
+        raise DataError(
+            f"There are no weights at {chosen}. Choose 'imagenet' (V2), 'keras' "
+            "(V1, as Keras offers it), or the path of an h5 file."
+        )
     try:
         return keras.applications.MobileNet(
             input_shape=input_shape,
@@ -368,11 +383,30 @@ def _load_mobilenet_v1(
         )
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "?"
-        if chosen == "imagenet":
-            raise DataError(
-                f"Keras could not give MobileNet V1's weights: {reason}"
-            ) from None
         raise DataError(
             f"{chosen} does not fit MobileNet V1 with alpha={alpha} and "
             f"include_top={include_top}: {reason}"
+        ) from None
+
+
+def _fetch_mobilenet_v1(include_top: bool) -> str:
+    """Let Keras fetch its own file, with the digest that Keras leaves out."""
+    import keras
+
+    name, md5 = V1_FILES[include_top]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # its bar fills pages
+            return keras.utils.get_file(
+                name,
+                V1_ADDRESS + name,
+                file_hash=md5,
+                hash_algorithm="md5",
+                cache_dir=cache_folder(),
+                cache_subdir="mobilenet-v1",
+            )
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "?"
+        raise DataError(
+            f"MobileNet V1's weights could not be had from {V1_ADDRESS + name}: "
+            f"{reason} Use weights='imagenet' (V2), or the path of an h5 file."
         ) from None
