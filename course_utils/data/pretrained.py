@@ -395,6 +395,7 @@ def _fetch_mobilenet_v1(include_top: bool) -> str:
 
     name, md5 = V1_FILES[include_top]
     try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
         with contextlib.redirect_stdout(io.StringIO()):  # its bar fills pages
             return keras.utils.get_file(
                 name,
