@@ -26,6 +26,7 @@ from course_utils.lessons import ROOT
 
 import numpy as np
 import pytest
+import skimage.data
 
 V1 = ROOT.parent / "shared" / "data" / "mobilenet_7_5_224_tf.h5"
 PHOTOS = ROOT / "course_utils" / "data" / "photos"
@@ -83,8 +84,13 @@ def trio():
 
 
 @pytest.fixture(scope="module")
-def probabilities(trio):
-    return load_mobilenet_v2().predict(trio, verbose=0)
+def network(ready):
+    return load_mobilenet_v2()
+
+
+@pytest.fixture(scope="module")
+def probabilities(network, trio):
+    return network.predict(trio, verbose=0)
 
 
 def test_keras_agrees_with_the_checkpoints_own_forward_pass(
@@ -105,6 +111,22 @@ def test_shipped_photos_are_named_rightly(probabilities):
     best = [top[0] for top in decode_predictions(probabilities)]
     assert [name for name, _ in best] == ["triumphal arch", "goldfish", "screwdriver"]
     assert min(chance for _, chance in best) > 0.9
+
+
+def test_a_cat_and_a_cup_of_coffee_are_named(network):
+    photos = [skimage.data.chelsea(), skimage.data.coffee()]
+    squares = np.stack([middle_square(photo) for photo in photos])
+    best = decode_predictions(network.predict(scale_pixels(squares), verbose=0), 1)
+    assert [top[0][0] for top in best] == ["Egyptian cat", "espresso"]
+
+
+def middle_square(photo):
+    import keras
+
+    side = min(photo.shape[:2])
+    top, left = ((n - side) // 2 for n in photo.shape[:2])
+    square = photo[top : top + side, left : left + side].astype(np.float32)
+    return np.asarray(keras.ops.image.resize(square, (224, 224), antialias=True))
 
 
 def test_five_names_come_in_falling_order(probabilities):
@@ -141,18 +163,10 @@ def test_the_kernel_that_loads_does_not_import_torch():
 
 
 @pytest.fixture
-def own_cache(cache):
+def own_cache(cache, ready):
     """A cache that holds the checkpoint and a finished conversion."""
-    ready = prepare_mobilenet_v2_from_the_real_cache()
     shutil.copytree(ready, cache / "mobilenet-v2")
     return cache / "mobilenet-v2"
-
-
-def prepare_mobilenet_v2_from_the_real_cache():
-    return READY["folder"]
-
-
-READY: dict = {}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -163,7 +177,7 @@ def ready(tmp_path_factory):
     shutil.copy(fetching.fetch("mobilenet-v2") / CHECKPOINT, folder)
     shutil.copy(converted, folder)
     shutil.copy(converted.with_name(CONVERTED + ".sha256"), folder)
-    READY["folder"] = folder
+    return folder
 
 
 def no_conversion(*_):
@@ -242,10 +256,10 @@ def test_course_data_prepares_what_the_lesson_would(own_cache, monkeypatch, caps
     assert asked and "verified" in capsys.readouterr().out
 
 
-def test_the_conversion_from_the_start_agrees_with_the_kept_one(cache):
+def test_the_conversion_from_the_start_agrees_with_the_kept_one(cache, ready):
     folder = cache / "mobilenet-v2"
     folder.mkdir(parents=True)
-    shutil.copy(READY["folder"] / CHECKPOINT, folder)
+    shutil.copy(ready / CHECKPOINT, folder)
     path = prepare_mobilenet_v2()
     assert path == folder / CONVERTED
     assert sorted(os.listdir(folder)) == sorted(
