@@ -81,6 +81,24 @@ def test_an_error_inside_a_library_names_the_line_that_called_it():
         double(stacks)
 
 
+def test_an_endless_error_is_cut_down_to_what_it_says():
+    def trains(number):
+        places = "\n".join(
+            f'  File "/somewhere/{n}.py", line {n}, in f' for n in range(60)
+        )
+        raise ValueError(
+            f"Graph execution error:\n\nDetected at node Equal\n{places}\n\n"
+            "\x1b[1mIncompatible shapes: [6] vs. [6,5]\x1b[0m\n\t [[{{node Equal}}]]"
+            "\n\nArguments received by f():\n  • mask=None"
+        )
+
+    with pytest.raises(ExerciseError, match=r"Incompatible shapes: \[6\]") as caught:
+        double(trains)
+    message = str(caught.value)
+    assert "\x1b" not in message and "File" not in message
+    assert "mask" not in message and len(message) < 500
+
+
 @pytest.mark.parametrize("nothing", [42, "double", None])
 def test_something_that_is_no_function_is_said_so(nothing):
     with pytest.raises(ExerciseError, match="could not be called"):

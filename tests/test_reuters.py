@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
+from course_utils.checks.lesson_03 import _what_next
 from course_utils.data import fetch, load_reuters, reuters_topics
 from course_utils.data.reuters import load_reuters_word_index
 from course_utils.lessons import ROOT
@@ -81,6 +83,27 @@ def test_a_wrong_argument_is_refused_in_one_sentence(call, arguments):
     with pytest.raises(ValueError, match="choose|num_words") as caught:
         call(**arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "on_train", "n_named", "rate", "optimizer", "advice"),
+    [
+        (0.43, 0.44, 2, 1e-3, "Adam", "hardly begun.*above your 0.001"),
+        (0.43, 0.44, 2, 1e-2, "SGD", "hardly begun.*try Adam.*same order"),
+        (0.30, 0.31, 30, 1e-2, "Adam", "same order"),
+        (0.785, 0.839, 40, 1.0, "Adam", "rate of 1 is large"),
+        (0.893, 0.956, 30, 4e-3, "Adam", "Close"),
+        (0.855, 0.905, 30, 4e-3, "Adam", "more epochs"),
+        (0.82, 0.99, 40, 4e-3, "Adam", "overfitting"),
+        (0.80, 0.81, 30, float("nan"), "Adam", "underfitting.*more epochs"),
+    ],
+)
+def test_below_the_bar_the_advice_fits_the_scores(
+    accuracy, on_train, n_named, rate, optimizer, advice
+):
+    message = _what_next(accuracy, on_train, n_named, rate, optimizer)
+    assert re.search(advice, message) and len(message) <= 300
+    assert ("underfitting" in message) == ("underfitting" in advice)
 
 
 @needs_originals

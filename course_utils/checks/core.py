@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import linecache
+import re
 import sysconfig
 import textwrap
 import traceback
@@ -31,6 +32,9 @@ NOT_THE_STUDENTS = (
     str(Path(__file__).resolve().parents[1]),
     *(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")),
 )
+
+# The longest error text that is shown whole.
+LONGEST = 300
 
 
 class ExerciseError(AssertionError):
@@ -256,6 +260,22 @@ def _kind(value: Any) -> str:
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
+def _last_words(text: str) -> str:
+    """Reduce an error text to what it says, without colours and graph traces."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text).strip()
+    if len(text) <= LONGEST:
+        return text
+    # Keras lists the arguments last, TensorFlow the places where a node was made.
+    told = text.partition("\nArguments received by")[0].splitlines()
+    trace = ("File ", "[[", "Traceback", "Stack trace", "Original stack")
+    lines = [line.strip() for line in told]
+    lines = [line for line in lines if line and not line.startswith(trace)]
+    while len(lines) > 1 and len("\n".join(lines)) > LONGEST:
+        del lines[0]
+    kept = "\n".join(lines) or text
+    return kept if len(kept) <= LONGEST else f"{kept[: LONGEST - 1]}…"
+
+
 def _what_stopped(error: Exception, check: CodeType) -> str:
     """Name the student's own line that raised, not one of ours or a library's."""
     own = [
@@ -264,7 +284,7 @@ def _what_stopped(error: Exception, check: CodeType) -> str:
         if not frame.filename.startswith(NOT_THE_STUDENTS)
         and (frame.filename, frame.name) != (check.co_filename, check.co_name)
     ]
-    reason = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+    reason = f"{type(error).__name__}: {_last_words(str(error)) or 'no message'}"
     if not own:
         return f"Your answer could not be called as the exercise asks. {reason}"
     line = own[-1].line or linecache.getline(own[-1].filename, own[-1].lineno or 0)

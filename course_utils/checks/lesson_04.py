@@ -23,9 +23,9 @@ BAR = 0.93
     "4.1",
     hints=[
         "Three steps: to 0…1, less the mean, divided by the spread.",
-        "The colours are the last axis, and `mean` has three numbers: NumPy lines them "
+        "The colours are the last axis, and `MEAN` has three numbers: NumPy lines them "
         "up by itself.",
-        "`(pixels / 255 - mean) / spread`",
+        "`(pixels / 255 - MEAN) / SPREAD`",
     ],
 )
 def preprocess(answer: Answer) -> str:
@@ -75,6 +75,15 @@ def preprocess(answer: Answer) -> str:
                 "difference.",
             ),
             ((one + mean) / spread, "You added the mean; take it away."),
+            ((one - spread) / mean, "Mean and spread have changed places."),
+            (
+                (pixels // 255 - mean) / spread,
+                "You divided with //, which leaves only 0 and 1; divide with /.",
+            ),
+            (
+                (pixels.astype(np.float64) / 256 - mean) / spread,
+                "You divided by 256; the brightest pixel is 255 and should become 1.",
+            ),
             ((one - mean) * spread, "You multiplied by the spread; divide by it."),
             (
                 pixels.astype(np.float64) / 127.5 - 1,
@@ -140,6 +149,7 @@ def global_average(answer: Answer) -> str:
     rng = np.random.default_rng(42)
     for batch, high, wide, channels in ((3, 4, 5, 7), (2, 6, 3, 4)):
         maps = rng.gamma(1.0, size=(batch, high, wide, channels)).astype(np.float32)
+        maps *= rng.random(maps.shape) < 0.6  # real maps are dark in many places
         given = f"maps of shape {maps.shape}"
         got = as_array("global_average", answer(maps.copy()))
         slip = ""
@@ -157,6 +167,12 @@ def global_average(answer: Answer) -> str:
             slip = "You laid the maps end to end; average each."
         elif got.shape == (high, wide, channels):
             slip = "You averaged over the photos; axis 0 is the batch."
+        elif got.shape == (wide, channels):
+            slip = "You averaged over axes 0 and 1; height and width are axes 1 and 2."
+        elif got.shape == (batch, high):
+            slip = "You averaged over axes 2 and 3; height and width are axes 1 and 2."
+        elif got.shape == ():
+            slip = "You averaged everything; name the two axes."
         got = expect_shape(
             "global_average", got, (batch, channels), given=given, slip=slip
         )
@@ -167,6 +183,9 @@ def global_average(answer: Answer) -> str:
             fail("That is the sum over the places; divide by their number.")
         if np.allclose(got, maps.max(axis=(1, 2)), atol=1e-4):
             fail("That is the largest value of each map; I asked for the average.")
+        lit = np.maximum((maps > 0).sum(axis=(1, 2)), 1)
+        if np.allclose(got, maps.sum(axis=(1, 2)) / lit, atol=1e-4):
+            fail("You averaged over the lit places only; dark ones count as well.")
         if np.allclose(got, np.median(maps, axis=(1, 2)), atol=1e-4):
             fail("That is the median of each map; I asked for the average.")
         fail(
@@ -213,7 +232,8 @@ def split_by_group(answer: Answer) -> str:
         given = f"{len(groups)} photos in {n_groups} groups, share {share}"
         masks = []
         for seed in (1, 1, 2, 3):
-            mask = as_array("split_by_group", answer(groups.copy(), share, seed))
+            own = groups.copy()
+            mask = as_array("split_by_group", answer(own, share, seed))
             if mask.dtype.kind != "b" and mask.shape == groups.shape:
                 if not np.isin(mask, (0, 1)).all():
                     fail("I expected True or False for each photo, not other numbers.")
@@ -230,6 +250,11 @@ def split_by_group(answer: Answer) -> str:
             )
             masks.append(mask)
             torn = np.intersect1d(groups[mask], groups[~mask])
+            if len(torn) and not np.array_equal(own, groups):
+                fail(
+                    "Your function changed `groups` itself, so its numbers no longer "
+                    "belong to their photos. Shuffle np.unique(groups), a new array."
+                )
             if len(torn):
                 fail(
                     f"For {given}, group {torn[0]} stands on both sides, and "
@@ -246,9 +271,14 @@ def split_by_group(answer: Answer) -> str:
                         f"For {given} you mark {n_out} groups: those to learn from. "
                         "True means held out."
                     )
+                slip = ""
+                if abs(mask.mean() - share) < 0.03:
+                    slip = " You went by the share of the photos; go by the groups."
+                elif n_out < share * n_groups:
+                    slip = " Draw from np.unique(groups), and with replace=False."
                 fail(
                     f"For {given} I expected {share * n_groups:.0f} groups held out, "
-                    f"yours are {n_out}."
+                    f"yours are {n_out}.{slip}"
                 )
         if not np.array_equal(masks[0], masks[1]):
             fail(
@@ -297,6 +327,11 @@ def freeze_first(answer: Answer) -> str:
         for layer in model.layers:
             layer.trainable = not frozen_before
         got = answer(model, n)
+        if not model.trainable:
+            fail(
+                "You switched the whole model off, and then no switch of a layer "
+                "counts. Set `layer.trainable`, not `model.trainable`."
+            )
         switches = [bool(layer.trainable) for layer in model.layers]
         n_layers = len(switches)
         given = f"a network of {n_layers} layers and n = {n}"
@@ -307,10 +342,15 @@ def freeze_first(answer: Answer) -> str:
             if not any(switches):
                 slip = "All layers are frozen afterwards; nothing can learn."
                 if frozen_before:
-                    slip += " Layers may come frozen: switch the rest on."
+                    slip += (
+                        " Layers may come frozen: switch the rest on, one by one "
+                        "(`model.trainable = True` does not reach them)."
+                    )
                 fail(f"For {given}: {slip}")
             if all(switches):
                 fail(f"For {given}: no layer is frozen. Is `layer.trainable` set?")
+            if switches == expected[::-1]:
+                fail(f"For {given} you froze the last {n}; freeze the first.")
             n_frozen = switches.index(True)
             if abs(n_frozen - n) == 1 and all(switches[n_frozen:]):
                 fail(
@@ -334,7 +374,12 @@ def freeze_first(answer: Answer) -> str:
             )
         if number == len(model.trainable_weights):
             fail(f"For {given} you counted the arrays; count the numbers in them.")
-        if number == sum(learned[:n]):
+        if number == sum(sum(w.shape) for w in model.trainable_weights):
+            fail(
+                f"For {given} you added up the shapes; multiply: an array of shape "
+                "(3, 4) holds 12 numbers."
+            )
+        if number in (sum(learned[:n]), model.count_params() - free):
             fail(f"For {given} you counted the frozen numbers; I asked for the others.")
         if number in (n, n_layers - n):
             fail(f"For {given} you counted layers; count the numbers in their arrays.")
@@ -390,6 +435,7 @@ def train_head(answer: Answer, features: Any, labels: Any, groups: Any) -> str:
         guesses.append(guess)
         scores.append(float((guess == truth).mean()))
         if number == 0:
+            _ask_otherwise(answer, features[fit], labels[fit], features[held_out])
             # Whoever learns only from what is given cannot be right about photos
             # whose labels were handed out at random.
             random_labels = rng.permutation(labels[fit])
@@ -407,11 +453,17 @@ def train_head(answer: Answer, features: Any, labels: Any, groups: Any) -> str:
             f"{np.mean(scores):.0%}. Does it learn from y_train?"
         )
     mean = float(np.mean(scores))
+    chance = np.bincount(labels).max() / len(labels)
+    if mean < chance + 0.1:
+        fail(
+            f"Held-out accuracy is {mean:.3f}, no better than guessing. Is it fitted, "
+            "on rows that belong to their labels, and are its answers those labels?"
+        )
     if mean < BAR:
         fail(
             f"Held-out accuracy is {mean:.3f} over five folds, and the bar is {BAR}. "
-            "Try a linear model; if it is linear, scale the columns or change how hard "
-            "it is held back (C, alpha)."
+            "A hundred rows cannot feed a complicated model: try a linear one, with "
+            "all columns."
         )
     return (
         f"{mean:.3f} over five folds that you have not seen. The network did the hard "
@@ -425,11 +477,14 @@ def _learn(answer: Answer, x: Any, y: Any, asked: np.ndarray) -> np.ndarray:
     if predict is None:
         fail("train_head returned None: does its last line begin with `return`?")
     if not callable(predict):
-        hint = ""
+        hint = " Return `model.predict`, without brackets."
         if hasattr(predict, "predict"):
             hint = " Return its predict method: `return model.predict`."
         fail(f"train_head must return a function, yours is no function.{hint}")
-    got = as_array("Your head", predict(asked.copy()))
+    got = predict(asked.copy())
+    if got is not None and np.asarray(got).dtype.kind in "OUS":
+        fail("Your head returns names; return labels as y_train has them, numbers.")
+    got = as_array("Your head", got)
     if got.ndim == 2 and got.shape[0] == len(asked) and got.shape[1] > 1:
         fail(
             f"Your head returned shape {got.shape}: probabilities? Return the label, "
@@ -437,7 +492,38 @@ def _learn(answer: Answer, x: Any, y: Any, asked: np.ndarray) -> np.ndarray:
         )
     if got.shape == (len(asked), 1):
         got = got[:, 0]
-    return expect_shape("Your head", got, (len(asked),), given=f"{len(asked)} photos")
+    got = expect_shape("Your head", got, (len(asked),), given=f"{len(asked)} photos")
+    if (got != np.round(got)).any():
+        broken = got[got != np.round(got)][0]
+        fail(
+            f"Your head answers {broken:.2f}; labels are whole numbers. Is it a "
+            "regression that predicts amounts? Take a classifier."
+        )
+    return got
+
+
+def _ask_otherwise(answer: Answer, x: Any, y: Any, asked: np.ndarray) -> None:
+    """Ask about the same photos in another order, and about some alone."""
+    predict = answer(x.copy(), y.copy())
+
+    def ask(rows: np.ndarray) -> np.ndarray:
+        return np.asarray(predict(rows.copy())).reshape(len(rows))
+
+    together, backwards = ask(asked), ask(asked[::-1])
+    if len(np.unique(together)) == 1:
+        return
+    if np.array_equal(together, backwards):
+        fail(
+            "Your head gives the same answers in the same order whatever the photos: "
+            "does its function look at its argument?"
+        )
+    alone = np.array([ask(asked[[row]])[0] for row in range(min(6, len(asked)))])
+    if not np.array_equal(alone, together[: len(alone)]):
+        fail(
+            "A photo that comes alone gets another label than in company. Does your "
+            "head scale by the photos it is asked about? Learn the scaling from "
+            "x_train."
+        )
 
 
 def _small_network() -> Any:

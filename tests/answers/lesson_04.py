@@ -46,6 +46,18 @@ def own_statistics(pixels):
     return (pixels - pixels.mean((0, 1, 2))) / pixels.std((0, 1, 2))
 
 
+def changed_places(pixels):
+    return (pixels / 255 - SPREAD) / MEAN
+
+
+def whole_division(pixels):
+    return (pixels // 255 - MEAN) / SPREAD
+
+
+def by_256(pixels):
+    return (pixels / 256 - MEAN) / SPREAD
+
+
 def one_picture(pixels):
     return only_divided(pixels)[0]
 
@@ -83,6 +95,18 @@ def summed(maps):
 
 def largest(maps):
     return maps.max(axis=(1, 2))
+
+
+def lit_only(maps):
+    return maps.sum(axis=(1, 2)) / (maps > 0).sum(axis=(1, 2))
+
+
+def first_two_axes(maps):
+    return maps.mean(axis=(0, 1))
+
+
+def last_two_axes(maps):
+    return maps.mean(axis=(2, 3))
 
 
 def flattened(maps):
@@ -135,6 +159,28 @@ def nothing_held_out(groups, share, seed):
     return np.zeros(len(groups), bool)
 
 
+def shuffled_in_place(groups, share, seed):
+    np.random.default_rng(seed).shuffle(groups)
+    return np.isin(groups, np.unique(groups)[: round(share * len(set(groups)))])
+
+
+def with_replacement(groups, share, seed):
+    names = np.unique(groups)
+    rng = np.random.default_rng(seed)
+    return np.isin(groups, rng.choice(names, round(share * len(names))))
+
+
+def share_of_photos(groups, share, seed):
+    mask = np.zeros(len(groups), bool)
+    names, counts = np.unique(groups, return_counts=True)
+    # The smallest groups first, so that the number of groups comes out too high.
+    order = np.random.default_rng(seed).permutation(len(names))
+    for place in order[np.argsort(counts[order], kind="stable")]:
+        if mask.mean() < share:
+            mask |= groups == names[place]
+    return mask
+
+
 def half_of_them(groups, share, seed):
     return by_shuffling(groups, share / 2, seed)
 
@@ -178,6 +224,34 @@ def rest_left_alone(model, n):
 
 def nothing_set(model, n):
     return by_slices(model, 0)
+
+
+def whole_model_off(model, n):
+    model.trainable = False
+    for layer in model.layers[n:]:
+        layer.trainable = True
+    return sum(np.size(w) for w in model.trainable_weights)
+
+
+def whole_model_on(model, n):
+    model.trainable = True
+    return rest_left_alone(model, n)
+
+
+def the_last(model, n):
+    n_layers = len(model.layers)
+    for number, layer in enumerate(model.layers):
+        layer.trainable = number < n_layers - n
+    return 0
+
+
+def added_shapes(model, n):
+    by_slices(model, n)
+    return sum(sum(w.shape) for w in model.trainable_weights)
+
+
+def counted_the_rest(model, n):
+    return model.count_params() - by_slices(model, n)
 
 
 def counted_everything(model, n):
@@ -248,6 +322,34 @@ def the_model_itself(x_train, y_train):
     return NearestCentroid().fit(x_train, y_train)
 
 
+def the_predictions(x_train, y_train):
+    return nearest_centroid(x_train, y_train)(x_train)
+
+
+def named_classes(x_train, y_train):
+    predict = nearest_centroid(x_train, y_train)
+    return lambda x: np.array(list("abcd"))[predict(x)]
+
+
+def fractions(x_train, y_train):
+    from sklearn.linear_model import LinearRegression
+
+    return LinearRegression().fit(x_train, y_train).predict
+
+
+def deaf(x_train, y_train):
+    return lambda x: y_train[: len(x)]
+
+
+def misaligned(x_train, y_train):
+    return nearest_centroid(x_train, np.roll(y_train, 1))
+
+
+def scaled_by_the_asked(x_train, y_train):
+    predict = nearest_centroid(x_train - x_train.mean(axis=0), y_train)
+    return lambda x: predict(x - x.mean(axis=0))
+
+
 def gave_probabilities(x_train, y_train):
     return lambda x: np.full((len(x), 4), 0.25)
 
@@ -267,6 +369,9 @@ ANSWERS = {
             (scaled_for_v1, "V1"),
             (own_statistics, "ImageNet's"),
             (one_picture, "expected shape"),
+            (changed_places, "changed places"),
+            (whole_division, "//"),
+            (by_256, "256"),
         ],
     ),
     "global_average": Answers(
@@ -279,6 +384,10 @@ ANSWERS = {
             (summed, "is the sum"),
             (largest, "largest"),
             (flattened, "end to end"),
+            (lit_only, "dark ones count"),
+            (first_two_axes, "axes 0 and 1"),
+            (last_two_axes, "axes 2 and 3"),
+            (np.mean, "everything"),
         ],
     ),
     "split_by_group": Answers(
@@ -292,6 +401,9 @@ ANSWERS = {
             (a_mask_of_groups, "not for each group"),
             (nothing_held_out, "hold out nothing"),
             (half_of_them, "groups held out"),
+            (shuffled_in_place, "changed `groups` itself"),
+            (with_replacement, "replace=False"),
+            (share_of_photos, "share of the photos"),
         ],
     ),
     "freeze_first": Answers(
@@ -305,6 +417,11 @@ ANSWERS = {
             (counted_everything, "counted everything"),
             (counted_arrays, "counted the arrays"),
             (counted_frozen, "frozen numbers too"),
+            (whole_model_off, "whole model off"),
+            (whole_model_on, "does not reach them"),
+            (the_last, "froze the last"),
+            (added_shapes, "added up the shapes"),
+            (counted_the_rest, "asked for the others"),
         ],
     ),
     "train_head": Answers(
@@ -316,6 +433,12 @@ ANSWERS = {
             (head(the_model_itself), "return model.predict"),
             (head(gave_probabilities), "probabilities"),
             (head(returned_nothing), "returned None"),
+            (head(the_predictions), "without brackets"),
+            (head(named_classes), "returns names"),
+            (head(fractions), "whole numbers"),
+            (head(deaf), "look at its argument"),
+            (head(misaligned), "no better than guessing"),
+            (head(scaled_by_the_asked), "comes alone"),
         ],
         solution=head,
     ),
