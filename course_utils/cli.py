@@ -84,7 +84,38 @@ def _parser() -> argparse.ArgumentParser:
     data.set_defaults(command=_data)
     doctor = commands.add_parser("doctor", help="find what would stop a lesson here")
     doctor.set_defaults(command=_doctor)
+    bench = commands.add_parser(
+        "bench", help="time a lesson's recipe beside the original it comes from"
+    )
+    _add_bench_options(bench)
+    bench.set_defaults(command=_bench)
     return parser
+
+
+def _add_bench_options(parser: argparse.ArgumentParser) -> None:
+    from course_utils.bench import benches
+
+    parser.add_argument(
+        "lesson", nargs="?", metavar="LESSON", help="5 or 05; none means all"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="how often the course's recipe runs, each time with another seed",
+    )
+    for module in benches().values():
+        if hasattr(module, "add_options"):
+            module.add_options(parser)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from course_utils.bench import chosen
+
+    for module in chosen(options.lesson):
+        module.run(options)
+    return 0
 
 
 def _lab(passed_on: list[str]) -> int:

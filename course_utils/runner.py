@@ -24,6 +24,7 @@ import nbformat
 
 RECORD = SOLUTIONS / "measured.json"
 CELL_SECONDS = 900
+WIDGET = "application/vnd.jupyter.widget-view+json"
 BUDGET_SECONDS, BUDGET_MB = 120, 2048
 TIME_LINE = re.compile(r"\*\*Time\*\* [\d,]+ s to run")
 MEMORY_LINE = re.compile(r"\*\*Memory\*\* [\d,]+ MB")
@@ -185,8 +186,12 @@ def save(lesson: Lesson, result: Result) -> None:
     # noise in a diff.
     notebook.metadata["language_info"] = {"name": "python"}
     notebook.metadata.pop("jupytext", None)
+    # A stored widget is megabytes and shows nothing without its kernel.
+    notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata.pop("lines_to_next_cell", None)
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(WIDGET, None)
         if cell.cell_type == "markdown":
             cell.source = with_measured(cell.source, measured)
     _write(lesson.solution, nbformat.writes(notebook) + "\n")

@@ -262,6 +262,40 @@ def cnn3() -> Figure:
     return drawing
 
 
+@figure
+def siamese() -> Figure:
+    drawing, ax = _canvas(9, 3.6, (-0.6, 17.6), (-3.9, 3.7))
+    garment = np.zeros((7, 7))
+    shirt, dress = garment.copy(), garment.copy()
+    shirt[1:3, :], shirt[3:, 2:5], shirt[1, 3] = 1, 1, 0
+    dress[0, [2, 4]], dress[1:4, 2:5], dress[4:, 1:6], dress[6, [0, 6]] = 1, 1, 1, 1
+    style = {"boxstyle": "round,pad=0.6", "facecolor": "white", "linewidth": 2}
+    rng = np.random.default_rng(5)
+    for y, picture, name in ((1.9, shirt, "one"), (-1.9, dress, "other")):
+        ax.imshow(picture, cmap="gray_r", extent=(0, 2.4, y - 1.2, y + 1.2), vmax=1.4)
+        ax.add_patch(Rectangle((0, y - 1.2), 2.4, 2.4, fill=False, edgecolor="#888888"))
+        ax.text(1.2, y - 1.35, name, ha="center", va="top", fontsize=11)
+        _arrow(ax, (2.7, y), (4.2, y))
+        box = style | {"edgecolor": plotting.BLUE}
+        ax.text(6, y, "embedder", ha="center", va="center", fontsize=13, bbox=box)
+        _arrow(ax, (7.8, y), (9.2, y))
+        for k, tone in enumerate(plt.get_cmap("cividis")(rng.random(6))):
+            corner = (9.5, y - 1.2 + 0.4 * k)
+            ax.add_patch(Rectangle(corner, 0.8, 0.4, facecolor=tone, edgecolor="w"))
+        _arrow(ax, (10.6, y), (12.0, 0.35 * y / 1.9))
+    ax.text(
+        6, 0, "same weights", ha="center", va="center", fontsize=10, color="#444444"
+    )
+    for end in (0.95, -0.95):
+        _arrow(ax, (6, np.sign(end) * 0.3), (6, end))
+    ax.text(9.9, -3.55, "32 numbers", ha="center", va="center", fontsize=10)
+    box = style | {"edgecolor": plotting.ORANGE}
+    ax.text(13.1, 0, "|a − b|", ha="center", va="center", fontsize=13, bbox=box)
+    _arrow(ax, (14.3, 0), (15.6, 0))
+    ax.text(16.5, 0, "same?\n0 … 1", ha="center", va="center", fontsize=12)
+    return drawing
+
+
 if __name__ == "__main__":
     for written in draw():
         print(written.name)

@@ -195,6 +195,14 @@ def test_saving_stores_outputs_measurements_and_the_lessons_head(small_lesson):
     assert measured["code_sha256"] == runner.code_digest(stored)
 
 
+def test_a_stored_notebook_holds_no_widgets(small_lesson):
+    lesson = small_lesson("import ipywidgets", "ipywidgets.IntSlider()")
+    runner.save(lesson, runner.run_lesson(lesson))
+    stored = lesson.solution.read_text(encoding="utf-8")
+    assert "IntSlider" in stored and "widget-view" not in stored
+    assert "application/vnd.jupyter.widget-state+json" not in stored
+
+
 def test_outputs_of_the_full_profile_are_not_stored(small_lesson, monkeypatch):
     lesson = small_lesson("1")
     result = runner.run_lesson(lesson)

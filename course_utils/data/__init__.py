@@ -1,5 +1,6 @@
 """Data sets of the course: a catalog, one module that fetches, and loaders."""
 
+from course_utils.data.fashion_mnist import FASHION_MNIST_CLASSES, load_fashion_mnist
 from course_utils.data.imdb import load_imdb
 from course_utils.data.photos import load_photo_credits, load_photos
 from course_utils.data.pretrained import (
@@ -11,7 +12,9 @@ from course_utils.data.pretrained import (
 from course_utils.data.reuters import load_reuters, reuters_topics
 
 __all__ = [
+    "FASHION_MNIST_CLASSES",
     "decode_predictions",
+    "load_fashion_mnist",
     "load_glove",
     "load_imdb",
     "load_mobilenet_v2",

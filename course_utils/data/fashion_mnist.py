@@ -1,0 +1,102 @@
+"""Pictures of garments."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+from course_utils.data.fetch import fetch
+from course_utils.errors import DataError
+
+import numpy as np
+
+Split = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+FASHION_MNIST_CLASSES = (
+    "T-shirt/top",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
+UNSIGNED_BYTES = 8
+
+
+def load_fashion_mnist() -> Split:
+    """Load Fashion-MNIST as ``(x_train, y_train), (x_test, y_test)``.
+
+    The four files have the same bytes wherever they come from: `fetch` compares
+    their digests.
+
+    Returns
+    -------
+    (x_train, y_train), (x_test, y_test)
+        `x` : uint8 arrays of shape (60000, 28, 28) and (10000, 28, 28), 0 is the
+        background. `y` : uint8 arrays of shape (60000,) and (10000,), indices into
+        ``FASHION_MNIST_CLASSES``.
+
+    Raises
+    ------
+    DataError
+        When the pictures can be neither found nor fetched, or a file is no array of
+        bytes.
+
+    References
+    ----------
+    Xiao, Rasul and Vollgraf (2017), Fashion-MNIST: a Novel Image Dataset for
+    Benchmarking Machine Learning Algorithms, arXiv:1708.07747.
+    """
+    folder = fetch("fashion-mnist")
+    x_train, y_train, x_test, y_test = (
+        read_idx(folder / f"{half}-{part}-ubyte.gz")
+        for half in ("train", "t10k")
+        for part in ("images-idx3", "labels-idx1")
+    )
+    return (x_train, y_train), (x_test, y_test)
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Read a compressed IDX file of unsigned bytes.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A gzip file: two zero bytes, a type, the number of axes, the length of each
+        axis as four bytes, then the values row by row.
+
+    Returns
+    -------
+    numpy.ndarray of uint8
+        An array of its own, which may be written to.
+
+    Raises
+    ------
+    DataError
+        When the file holds something else.
+
+    References
+    ----------
+    LeCun, Cortes and Burges, The MNIST database, section "File formats".
+    """
+    try:
+        with gzip.open(path) as stream:
+            content = stream.read()
+    except (OSError, EOFError) as error:
+        raise DataError(f"{path} is not a complete gzip file: {error}.") from error
+    if len(content) < 4 or content[:3] != bytes([0, 0, UNSIGNED_BYTES]):
+        raise DataError(f"{path} is no IDX file of unsigned bytes.")
+    start = 4 + 4 * content[3]
+    head = content[4:start].ljust(start - 4, b"\0")
+    shape = tuple(np.frombuffer(head, dtype=">u4").tolist())
+    values = np.frombuffer(content, dtype=np.uint8)[start:]
+    if len(content) < start or values.size != np.prod(shape, dtype=int):
+        raise DataError(
+            f"{path} announces an array of shape {shape} and holds {values.size:,} "
+            "values."
+        )
+    return values.reshape(shape).copy()

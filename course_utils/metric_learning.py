@@ -1,0 +1,111 @@
+"""Losses that pull vectors of one label together and push others apart.
+
+Both look at every pair of a batch. Both have Keras's form ``loss(y_true, y_pred)``
+and are written with ``keras.ops``, so that they run on any of its backends.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+# Far below any similarity, yet finite: infinity times zero would be NaN.
+NEVER = -1e9
+
+
+def contrastive(y_true: Any, y_pred: Any, *, margin: float = 1.0) -> Any:
+    """Contrastive loss over all pairs of a batch.
+
+    A pair (i, j) of one label costs d(i, j)², a pair of two labels
+    max(0, margin − d(i, j))², where d is the Euclidean distance.
+
+    Parameters
+    ----------
+    y_true : array of shape (n,) or (n, 1)
+        Labels.
+    y_pred : array of shape (n, embedding_dim), float
+        Vectors.
+    margin : float
+        Distance from which a pair of two labels costs nothing, in units of the
+        vectors; above 0.
+
+    Returns
+    -------
+    tensor of shape (n,)
+        Mean cost of each vector's n − 1 pairs; 0 where the batch holds one vector.
+
+    Raises
+    ------
+    ValueError
+        When `margin` is not above 0.
+
+    References
+    ----------
+    Hadsell, Chopra and LeCun (2006), Dimensionality Reduction by Learning an
+    Invariant Mapping, CVPR, equation 4, without its factor ½.
+    """
+    if not margin > 0:
+        raise ValueError(f"margin is {margin}; choose a number above 0.")
+    same, itself = _pairs(y_true, y_pred)
+    norms = ops.sum(ops.square(y_pred), axis=1)
+    products = ops.matmul(y_pred, ops.transpose(y_pred))
+    squared = ops.maximum(norms[:, None] + norms[None, :] - 2 * products, 0)
+    # The slope of a root is infinite at 0; vectors that coincide get slope 0.
+    distance = ops.sqrt(ops.maximum(squared, 1e-12))
+    apart = ops.square(ops.maximum(margin - distance, 0))
+    cost = (same * squared + (1 - same) * apart) * (1 - itself)
+    others = ops.maximum(ops.sum(1 - itself, axis=1), 1)
+    return ops.sum(cost, axis=1) / others
+
+
+def supervised_contrastive(
+    y_true: Any, y_pred: Any, *, temperature: float = 0.1
+) -> Any:
+    """Supervised contrastive loss of a batch.
+
+    For vector i, let s(j) be its dot product with vector j, divided by the
+    temperature. Each other vector p of i's label costs
+    log Σ exp s(j) − s(p), the sum over all j but i; the loss of i is the mean over
+    those p.
+
+    Parameters
+    ----------
+    y_true : array of shape (n,) or (n, 1)
+        Labels.
+    y_pred : array of shape (n, embedding_dim), float
+        Vectors of length 1.
+    temperature : float
+        How sharply the nearest vectors decide; above 0.
+
+    Returns
+    -------
+    tensor of shape (n,)
+        The loss of each vector in nats; 0 where no other vector has its label.
+
+    Raises
+    ------
+    ValueError
+        When `temperature` is not above 0.
+
+    References
+    ----------
+    Khosla et al. (2020), Supervised Contrastive Learning, NeurIPS, equation 2.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature}; choose a number above 0.")
+    same, itself = _pairs(y_true, y_pred)
+    similarity = ops.matmul(y_pred, ops.transpose(y_pred)) / temperature
+    similarity = ops.where(itself > 0, NEVER, similarity)
+    partners = same * (1 - itself)
+    surprise = ops.logsumexp(similarity, axis=1, keepdims=True) - similarity
+    n_partners = ops.maximum(ops.sum(partners, axis=1), 1)
+    return ops.sum(partners * surprise, axis=1) / n_partners
+
+
+def _pairs(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+    """Two (n, n) tables of 0 and 1: which pairs share a label, which are one vector."""
+    labels = ops.reshape(y_true, (-1,))
+    same = ops.cast(ops.equal(labels[:, None], labels[None, :]), y_pred.dtype)
+    itself = ops.eye(ops.shape(labels)[0], dtype=y_pred.dtype)
+    return same, itself

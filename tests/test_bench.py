@@ -1,0 +1,123 @@
+"""The bench runs the lesson's own recipe, and says what it extrapolates."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from course_utils import bench
+from course_utils.bench import lesson_05
+from course_utils.cli import main
+from course_utils.errors import CourseError
+from course_utils.lessons import ROOT
+
+import nbformat
+import pytest
+
+
+def measured(seconds, accuracies, parameters=1_000):
+    epochs = [
+        {"epoch": n, "seconds": seconds, "accuracy": accuracy, "k": 5}
+        for n, accuracy in enumerate(accuracies, 1)
+    ]
+    return {"parameters": parameters, "epochs": epochs}
+
+
+ORIGINAL = measured(100.0, [0.80, 0.84])
+OURS = [measured(30.0, [0.90, 0.9223, 0.931]), measured(30.0, [None, None, 0.933])]
+
+
+def test_a_tiny_run_measures_both_recipes_and_draws_them(tmp_path):
+    plot = tmp_path / "bench.png"
+    options = ["--original-epochs", "1", "--epochs", "1", "--pictures", "1200"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "course_utils.cli", "bench", "5", *options]
+        + ["--plot", str(plot)],
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr == ""
+    lines = ran.stdout.splitlines()
+    assert re.search(r"\d+ threads", lines[0])
+    assert re.match(r"original +seed 0 +epoch +1 .* kNN 0\.\d{4}", lines[1])
+    assert re.match(r"course +seed 0 +epoch +1 .* kNN 0\.\d{4}", lines[2])
+    assert "1,278,849" in ran.stdout
+    assert "1 of 50 epochs were run; the rest is extrapolated" in ran.stdout
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_recipe_is_the_notebooks_cells():
+    lesson = bench.find_lessons(["5"])[0]
+    notebook = nbformat.read(lesson.solution, as_version=4)
+    cells = [c for c in notebook.cells if "recipe" in c.metadata.get("tags", [])]
+    text = "\n".join(cell.source for cell in cells)
+    for name in ("post_embedder", "post_siamese", "make_embedder", "moved", "train"):
+        assert f"def {name}(" in text
+    assert "### BEGIN" not in text
+    code = (ROOT / "course_utils" / "bench" / "lesson_05.py").read_text()
+    assert "layers." not in code, "a second copy of the network"
+
+
+def test_what_was_not_run_is_extrapolated_and_said_so():
+    text = lesson_05.report(ORIGINAL, OURS)
+    assert lesson_05.total_of_original(ORIGINAL) == 5_000
+    assert "2 of 50 epochs were run; the rest is extrapolated" in text
+    assert "0.9223 is the published accuracy" in text
+    row = next(line for line in text.splitlines() if line.startswith("course, seed 0"))
+    assert row.split()[-1] == "60", "seconds until 0.9223"
+    assert "0.9320 on average, from 0.9310 to 0.9330" in text
+    assert "1/55.6 of the time" in text
+
+
+def test_a_whole_run_extrapolates_nothing():
+    text = lesson_05.report(measured(1.0, [0.8] * 50), OURS[:1])
+    assert "extrapolated" not in text
+    assert "not reached" in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["bench", "5", "--original-epochs", "0"],
+        ["bench", "5", "--original-epochs", "51"],
+        ["bench", "5", "--seeds", "0"],
+        ["bench", "5", "--pictures", "3"],
+        ["bench", "1"],
+        ["bench", "99"],
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_status_2(arguments, capsys):
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+
+
+def test_a_process_that_stops_is_told_in_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "stops.py").write_text("print('{\"a\": 1}')\nraise SystemExit('why')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    heard = []
+    with pytest.raises(CourseError, match="why"):
+        bench.run_apart("stops", [], heard.append)
+    assert heard == [{"a": 1}]
+
+
+def test_both_recipes_get_the_same_number_of_threads(tmp_path, monkeypatch):
+    (tmp_path / "tells.py").write_text(
+        "import json, os\n"
+        f"names = {bench.THREAD_VARIABLES!r}\n"
+        "print(json.dumps({'threads': [os.environ[name] for name in names]}))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (line,) = bench.run_apart("tells", [])
+    assert set(line["threads"]) == {str(bench.n_threads())}
+
+
+def test_columns_are_set_under_their_heads():
+    text = bench.table([["recipe", "s"], ["one", "1,000"], ["other one", "5"]])
+    assert text.splitlines() == [
+        "recipe         s",
+        "one        1,000",
+        "other one      5",
+    ]
