@@ -10,6 +10,7 @@ from course_utils.data.pretrained import (
     scale_pixels,
 )
 from course_utils.data.reuters import load_reuters, reuters_topics
+from course_utils.data.surnames import load_surnames, romanise, surname_nationalities
 
 __all__ = [
     "FASHION_MNIST_CLASSES",
@@ -21,6 +22,9 @@ __all__ = [
     "load_photo_credits",
     "load_photos",
     "load_reuters",
+    "load_surnames",
     "reuters_topics",
+    "romanise",
     "scale_pixels",
+    "surname_nationalities",
 ]
