@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given[:1] == ["lab"]:
             # Everything after it is JupyterLab's own.
             return _lab(given[1:])
-        options = _parser().parse_args(given)
+        options = _parser(with_bench=given[:1] == ["bench"]).parse_args(given)
         return options.command(options)
     except CourseError as error:
         print(error, file=sys.stderr)
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(with_bench: bool) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="course", description="Embeddings and transfer learning, in eight lessons."
     )
@@ -87,7 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser(
         "bench", help="time a lesson's recipe beside the original it comes from"
     )
-    _add_bench_options(bench)
+    if with_bench:  # the benches' modules take seconds to import
+        _add_bench_options(bench)
     bench.set_defaults(command=_bench)
     return parser
 
@@ -95,9 +96,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_bench_options(parser: argparse.ArgumentParser) -> None:
     from course_utils.bench import benches
 
-    parser.add_argument(
-        "lesson", nargs="?", metavar="LESSON", help="5 or 05; none means all"
-    )
+    parser.add_argument("lessons", nargs="*", metavar="LESSON", help=LESSON_HELP)
     parser.add_argument(
         "--seeds",
         type=int,
@@ -113,7 +112,7 @@ def _add_bench_options(parser: argparse.ArgumentParser) -> None:
 def _bench(options: argparse.Namespace) -> int:
     from course_utils.bench import chosen
 
-    for module in chosen(options.lesson):
+    for module in chosen(options.lessons):
         module.run(options)
     return 0
 

@@ -296,6 +296,133 @@ def siamese() -> Figure:
     return drawing
 
 
+@figure
+def neighbor_indexes() -> Figure:
+    rng = np.random.default_rng(8)
+    points = rng.uniform(0.3, 9.7, size=(46, 2))
+    query = np.array([6.1, 4.3])
+    order = np.argsort(((points - query) ** 2).sum(axis=1))
+    near = order[:5]
+    drawing, axes = plt.subplots(1, 4, figsize=(11, 3.3))
+    titles = ["Flat: ask every row", "Trees: halve, and halve again"]
+    titles += ["Lists: nearest cells only", "Graph: walk along links"]
+    for ax, title in zip(axes, titles, strict=True):
+        ax.set(xlim=(0, 10), ylim=(0, 10), aspect="equal", xticks=[], yticks=[])
+        ax.grid(visible=False)
+        ax.set_title(title, fontsize=11)
+        for side in ax.spines.values():
+            side.set(visible=True, color="#BBBBBB")
+
+    for point in points:
+        axes[0].plot(*zip(query, point, strict=True), color="#C9C9C9", linewidth=0.7)
+
+    def halve(rows, low, high, depth):
+        """Cut a box at the median of its rows; colour the one with the query."""
+        if depth == 0:
+            inside = np.all((query >= low) & (query < high))
+            if inside:
+                size = high - low
+                patch = Rectangle(low, *size, facecolor=plotting.SKY, alpha=0.35)
+                axes[1].add_patch(patch)
+            return
+        side = depth % 2
+        cut = np.median(rows[:, side])
+        ends = [[cut, cut], [low[1], high[1]]]
+        if side:
+            ends = [[low[0], high[0]], [cut, cut]]
+        axes[1].plot(*ends, color="#999999", linewidth=0.5 + 0.4 * depth)
+        middle_high, middle_low = high.copy(), low.copy()
+        middle_high[side] = middle_low[side] = cut
+        halve(rows[rows[:, side] < cut], low, middle_high, depth - 1)
+        halve(rows[rows[:, side] >= cut], middle_low, high, depth - 1)
+
+    halve(points, np.zeros(2), np.full(2, 10.0), 3)
+
+    centres = np.array(
+        [[1.8, 8.1], [5.2, 8.3], [8.4, 7.6], [2.0, 4.6], [5.0, 5.2], [8.1, 4.0]]
+        + [[1.9, 1.5], [5.1, 1.8], [8.2, 1.1]]
+    )
+    grid = np.stack(np.meshgrid(*[np.linspace(0, 10, 300)] * 2), axis=-1)
+    cells = ((grid[:, :, None] - centres) ** 2).sum(axis=-1).argmin(axis=-1)
+    probed = np.argsort(((centres - query) ** 2).sum(axis=1))[:3]
+    paint = np.ones((300, 300, 4))
+    paint[np.isin(cells, probed)] = mpl.colors.to_rgba(plotting.SKY, 0.35)
+    axes[2].imshow(paint, origin="lower", extent=(0, 10, 0, 10), zorder=0)
+    for cell in range(len(centres)):
+        axes[2].contour(
+            grid[..., 0],
+            grid[..., 1],
+            cells == cell,
+            [0.5],
+            colors="#999",
+            linewidths=1,
+        )
+    axes[2].plot(*centres.T, "+", color="#555555", markersize=8)
+
+    gaps = ((points[:, None] - points[None]) ** 2).sum(axis=-1)
+    links = {i: np.argsort(gaps[i])[1:5] for i in range(len(points))}
+    for start, ends in links.items():
+        for end in ends:
+            pair = zip(points[start], points[end], strict=True)
+            axes[3].plot(*pair, color="#D0D0D0", linewidth=0.8)
+    path = [int(points.sum(axis=1).argmin())]
+    while True:
+        step = min(links[path[-1]], key=lambda i: ((points[i] - query) ** 2).sum())
+        here = ((points[path[-1]] - query) ** 2).sum()
+        if ((points[step] - query) ** 2).sum() >= here:
+            break
+        path.append(int(step))
+    axes[3].plot(*points[path].T, "-", color=plotting.GREEN, linewidth=2.5)
+
+    for ax in axes:
+        ax.plot(*points.T, "o", color=plotting.GREY, markersize=4)
+        ax.plot(*points[near].T, "o", color=plotting.BLUE, markersize=6)
+        ax.plot(*query, "*", color=plotting.ORANGE, markersize=14)
+    return drawing
+
+
+@figure
+def surname_net() -> Figure:
+    drawing, ax = _canvas(9, 5.2, (-3.6, 22.4), (-3.4, 12.1))
+    letters = ["begin", "k", "o", "v", "a", "c", "end", "mask", "mask"]
+    ids = [1, 17, 21, 28, 7, 9, 2, 0, 0]
+    levels = [(-1.1, "ids"), (1.4, "embedding"), (4.5, "convolution"), (7.5, "GRU")]
+    for y, level in levels:
+        ax.text(-0.6, y + 0.3, level, ha="right", va="center", fontsize=12)
+    paint = plt.get_cmap("cividis")
+    numbers = np.random.default_rng(6).random((9, 3))
+    for x, (letter, number) in enumerate(zip(letters, ids, strict=True)):
+        left, real = 1.5 * x, x < 7
+        gone = {"alpha": 1.0 if real else 0.45}
+        size = 11.5 if real else 10
+        ax.text(left + 0.55, -2.2, letter, ha="center", fontsize=size, **gone)
+        ax.text(left + 0.55, -1.0, number, ha="center", fontsize=11, color="#666666")
+        for row in range(3):
+            color = paint(numbers[x, row]) if real else "#EDEDED"
+            corner = (left, 0.2 + row)
+            ax.add_patch(Rectangle(corner, 1.1, 1, facecolor=color, edgecolor="white"))
+        for y, color in ((4.3, plotting.SKY), (7.2, plotting.BLUE)):
+            color = color if real else "#DDDDDD"
+            color = plotting.ORANGE if (x, y) == (6, 7.2) else color
+            ax.add_patch(Rectangle((left, y), 1.1, 1.1, facecolor=color))
+        _arrow(ax, (left + 0.55, 5.5), (left + 0.55, 7.1))
+        if x:
+            _arrow(ax, (left - 0.4, 7.75), (left, 7.75))
+    for x in (2, 3, 4):
+        ax.plot([1.5 * x + 0.55, 5.05], [3.3, 4.25], color="#444444", linewidth=1.4)
+    _arrow(ax, (9.55, 8.4), (9.55, 9.9))
+    ax.text(9.55, 10.2, "state at the true end", ha="center", fontsize=12)
+    wrong = "state after the padding"
+    ax.text(13.5, 7.6, wrong, va="center", fontsize=11, color="#777777")
+    for y, name in ((10.6, "linear layer: nationality"), (8.9, "index: neighbours")):
+        box = {"facecolor": plotting.ORANGE, "alpha": 0.85}
+        ax.add_patch(Rectangle((16.4, y), 5.8, 1.2, **box))
+        ax.text(19.3, y + 0.55, name, ha="center", va="center", fontsize=10.5)
+    _arrow(ax, (12.7, 10.45), (16.2, 11.0))
+    _arrow(ax, (12.7, 10.25), (16.2, 9.6))
+    return drawing
+
+
 if __name__ == "__main__":
     for written in draw():
         print(written.name)

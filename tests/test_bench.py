@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from course_utils import bench
-from course_utils.bench import lesson_05
+from course_utils.bench import lesson_05, lesson_06
 from course_utils.cli import main
 from course_utils.errors import CourseError
 from course_utils.lessons import ROOT
@@ -84,6 +84,9 @@ def test_a_whole_run_extrapolates_nothing():
         ["bench", "5", "--original-epochs", "51"],
         ["bench", "5", "--seeds", "0"],
         ["bench", "5", "--pictures", "3"],
+        ["bench", "6", "--names", "10"],
+        ["bench", "6", "--epochs", "0"],
+        ["bench", "7", "--vectors", "10"],
         ["bench", "1"],
         ["bench", "99"],
     ],
@@ -112,6 +115,61 @@ def test_both_recipes_get_the_same_number_of_threads(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (line,) = bench.run_apart("tells", [])
     assert set(line["threads"]) == {str(bench.n_threads())}
+
+
+def course_bench(*arguments):
+    """Lines that `course bench` prints, which must succeed and warn of nothing."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "course_utils.cli", "bench", *arguments],
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr == ""
+    return ran.stdout.splitlines()
+
+
+def test_a_tiny_run_of_lesson_06_scores_every_system_on_the_same_names():
+    lines = course_bench("6", "--names", "1000", "--epochs", "1")
+    table = lines[lines.index("Lesson 06, Faker, the lesson's default") :]
+    systems = [re.split(r"  +", line)[0] for line in table[2:8]]
+    assert systems == [
+        "always the largest",
+        "pieces + linear SVM",
+        "original network",
+        "one of our networks",
+        "our network",
+        "its neighbours' vote",
+    ]
+    assert any(line.startswith("network - linear SVM, macro-F1: ") for line in table)
+
+
+def test_the_table_of_lesson_06_is_of_means_and_ranges():
+    rows = [
+        {"system": system, "accuracy": accuracy, "macro-F1": 0.5, "seconds": 2.0}
+        for system, accuracy in (
+            ("pieces + linear SVM", 0.7),
+            ("our network", 0.75),
+            ("our network", 0.85),
+            ("its neighbours' vote", 0.79),
+        )
+    ]
+    text = lesson_06.report(rows)
+    assert re.search(r"our network +2 +0\.8000 +0\.7500–0\.8500 +0\.5000", text)
+    assert "network - linear SVM, accuracy: +0.1000" in text
+    assert "neighbours' vote - network, accuracy: -0.0100" in text
+
+
+def test_a_tiny_run_of_lesson_07_prints_its_four_tables():
+    lines = course_bench("7", "--pictures", "1200", "--vectors", "2000")
+    text = "\n".join(lines)
+    (flat,) = re.findall(r"FastANN, faiss flat +(0\.\d+)\n", text)
+    (exact,) = re.findall(r"scikit-learn, exact +(0\.\d+)\n", text)
+    assert flat == exact == "0.947"
+    assert "Fashion-MNIST, 1,200 × 784, 1,200 queries" in text
+    assert re.search(r"FastANN\.predict +[\d.]+ +[\d.]+ × the search", text)
+    assert "2,000 32-dimensional vectors in 1,000 clusters" in text
+    assert re.search(r"Peak memory of this whole run: [\d.]+ GB", text)
 
 
 def test_columns_are_set_under_their_heads():

@@ -45,18 +45,18 @@ def benches() -> dict[int, ModuleType]:
     }
 
 
-def chosen(lesson: str | None) -> list[ModuleType]:
+def chosen(lessons: Sequence[str]) -> list[ModuleType]:
     """Choose the benches to run.
 
     Parameters
     ----------
-    lesson : str or None
-        ``5``, ``05`` or the lesson's name; None means all.
+    lessons : sequence of str
+        Each ``5``, ``05`` or a lesson's name; none means all that have a bench.
 
     Returns
     -------
     list of module
-        In the order of their lessons.
+        In the order asked for.
 
     Raises
     ------
@@ -64,13 +64,14 @@ def chosen(lesson: str | None) -> list[ModuleType]:
         When there is no such lesson, or it has no bench.
     """
     found = benches()
-    if lesson is None:
+    if not lessons:
         return list(found.values())
-    number = find_lessons([lesson])[0].number
-    if number not in found:
-        those = ", ".join(map(str, found))
-        raise UsageError(f"Lesson {number} has no bench. Those that have: {those}.")
-    return [found[number]]
+    numbers = [lesson.number for lesson in find_lessons(list(lessons))]
+    for number in numbers:
+        if number not in found:
+            those = ", ".join(map(str, found))
+            raise UsageError(f"Lesson {number} has no bench. Those that have: {those}.")
+    return [found[number] for number in numbers]
 
 
 def n_threads() -> int:
