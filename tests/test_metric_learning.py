@@ -168,6 +168,24 @@ def test_training_brings_equal_labels_together(loss):
     assert network.evaluate(x, labels, batch_size=60, verbose=0) < 0.9 * before
 
 
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
+@each_loss
+def test_a_compiled_network_can_be_cloned_saved_and_loaded(loss, tmp_path):
+    network = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(4)])
+    network.compile("adam", loss, jit_compile=False)
+    network.save(tmp_path / "network.keras")
+    loaded = keras.models.load_model(tmp_path / "network.keras")
+    x, labels = vectors(6, 8), np.array([0, 1, 0, 2, 1, 0])
+    for other in (keras.models.clone_model(network), loaded):
+        other.set_weights(network.get_weights())
+        np.testing.assert_array_equal(
+            other.predict(x, verbose=0), network.predict(x, verbose=0)
+        )
+    assert loaded.evaluate(x, labels, verbose=0) == network.evaluate(
+        x, labels, verbose=0
+    )
+
+
 @pytest.mark.parametrize("wrong", [0, -1.0, math.nan])
 def test_a_margin_or_temperature_that_makes_no_sense_is_refused(wrong):
     z = vectors(2)

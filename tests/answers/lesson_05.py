@@ -14,6 +14,7 @@ from tests.answers import Answers
 import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
+from sklearn.decomposition import PCA
 
 
 def by_loop(labels):
@@ -57,6 +58,10 @@ def neighbours_only(labels):
     table = np.eye(len(labels), dtype=bool)
     table[0, 1:] = labels[0] == labels[1:]
     return table
+
+
+def as_a_column(labels):
+    return labels[:, None] == labels[:, None]
 
 
 def by_cdist(a, b):
@@ -107,6 +112,30 @@ def products(a, b):
     return a @ b.T
 
 
+def squares_along_the_rows(a, b):
+    return (a**2).sum(axis=0)[:, None] + (b**2).sum(axis=0) - 2 * a @ b.T
+
+
+def without_a_column(a, b):
+    return (a**2).sum(axis=1) + (b**2).sum(axis=1) - 2 * a @ b.T
+
+
+def not_transposed(a, b):
+    return (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b
+
+
+def centred_in_place(a, b):
+    a -= a.mean(axis=0)
+    return by_cdist(a, b)
+
+
+def of_length_one(a, b):
+    return by_cdist(
+        a / np.linalg.norm(a, axis=1, keepdims=True),
+        b / np.linalg.norm(b, axis=1, keepdims=True),
+    )
+
+
 def priced_by_loop(distances, same, margin=1.0):
     total = 0.0
     for d, s in zip(distances, same, strict=True):
@@ -155,6 +184,25 @@ def margin_of_one(distances, same, margin=1.0):
 
 def no_push(distances, same, margin=1.0):
     return np.mean(np.where(same, distances**2, 0))
+
+
+def mean_of_each_kind(distances, same, margin=1.0):
+    apart = np.maximum(margin - distances, 0) ** 2
+    return np.mean(distances[same] ** 2) + np.mean(apart[~same])
+
+
+def beyond_the_margin(distances, same, margin=1.0):
+    apart = np.maximum(0, distances - margin) ** 2
+    return np.mean(np.where(same, distances**2, apart))
+
+
+def mean_of_those_that_pay(distances, same, margin=1.0):
+    prices = one_each(distances, same, margin)
+    return prices[prices > 0].mean()
+
+
+def max_of_python(distances, same, margin=1.0):
+    return np.mean(np.where(same, distances**2, max(0, margin - distances) ** 2))
 
 
 def by_logsumexp(vectors, labels, temperature=0.1):
@@ -240,6 +288,75 @@ def overflows(vectors, labels, temperature=0.1):
     return np.where(partners, surprise, 0).sum(axis=1) / count
 
 
+def exp_of_large(vectors, labels, temperature=0.1):
+    scores = vectors @ vectors.T / temperature
+    np.fill_diagonal(scores, -np.inf)
+    return of_surprise(np.log(np.exp(scores).sum(1, keepdims=True)) - scores, labels)
+
+
+def largest_is_itself(vectors, labels, temperature=0.1):
+    scores = vectors @ vectors.T / temperature
+    top = scores.max(axis=1, keepdims=True)
+    shares = np.where(np.eye(len(labels), dtype=bool), 0, np.exp(scores - top))
+    return of_surprise(np.log(shares.sum(1, keepdims=True)) + top - scores, labels)
+
+
+def of_surprise(surprise, labels, divide_by=None):
+    partners = np.equal.outer(labels, labels) & ~np.eye(len(labels), dtype=bool)
+    sums = np.where(partners, surprise, 0).sum(axis=1)
+    return sums / (divide_by or np.maximum(partners.sum(axis=1), 1))
+
+
+def surprises(vectors, temperature, diagonal=-np.inf, axis=1, keepdims=True):
+    scores = vectors @ vectors.T / temperature
+    np.fill_diagonal(scores, diagonal)
+    return logsumexp(scores, axis=axis, keepdims=keepdims) - scores
+
+
+def mean_over_all(vectors, labels, temperature=0.1):
+    return of_surprise(surprises(vectors, temperature), labels, len(labels))
+
+
+def mean_over_others(vectors, labels, temperature=0.1):
+    return of_surprise(surprises(vectors, temperature), labels, len(labels) - 1)
+
+
+def along_columns(vectors, labels, temperature=0.1):
+    return of_surprise(surprises(vectors, temperature, axis=0), labels)
+
+
+def keepdims_missing(vectors, labels, temperature=0.1):
+    return of_surprise(surprises(vectors, temperature, keepdims=False), labels)
+
+
+def diagonal_zero(vectors, labels, temperature=0.1):
+    return of_surprise(surprises(vectors, temperature, diagonal=0), labels)
+
+
+def whole_table(vectors, labels, temperature=0.1):
+    return of_surprise(surprises(vectors, temperature, axis=None), labels)
+
+
+def share_without_log(vectors, labels, temperature=0.1):
+    return of_surprise(np.exp(-surprises(vectors, temperature)), labels)
+
+
+def other_labels(vectors, labels, temperature=0.1):
+    wanted = ~np.equal.outer(labels, labels)
+    sums = np.where(wanted, surprises(vectors, temperature), 0).sum(axis=1)
+    return sums / np.maximum(wanted.sum(axis=1), 1)
+
+
+def minus_squared_distances(vectors, labels, temperature=0.1):
+    scores = -cdist(vectors, vectors, "sqeuclidean") / temperature
+    np.fill_diagonal(scores, -np.inf)
+    return of_surprise(logsumexp(scores, axis=1, keepdims=True) - scores, labels)
+
+
+def temperature_of_a_tenth(vectors, labels, temperature=0.1):
+    return by_logsumexp(vectors, labels, 0.1)
+
+
 def log_of_mean(vectors, labels, temperature=0.1):
     shares = np.exp(vectors @ vectors.T / temperature)
     np.fill_diagonal(shares, 0)
@@ -298,6 +415,48 @@ def first_of_list(neighbor_labels, labels, candidates):
 
 def always_five(neighbor_labels, labels, candidates):
     return 5 if 5 in candidates else 3
+
+
+def by_share(score):
+    """Choose by another score of the table; takes (table, labels, k)."""
+
+    def choose(neighbor_labels, labels, candidates):
+        return max(candidates, key=lambda k: score(neighbor_labels, labels, k))
+
+    return choose
+
+
+def voted(rows):
+    return (rows[:, :, None] == np.arange(10)).sum(axis=1).argmax(axis=1)
+
+
+one_fewer = by_share(lambda table, labels, k: right_votes(table, labels, k - 1))
+one_more = by_share(lambda table, labels, k: right_votes(table, labels, k + 1))
+all_columns = by_share(lambda table, labels, k: np.mean(voted(table) == labels))
+first_rows = by_share(lambda table, labels, k: np.mean(voted(table[:k]) == labels[:k]))
+last_columns = by_share(
+    lambda table, labels, k: np.mean(voted(table[:, -k:]) == labels)
+)
+only_the_last = by_share(lambda table, labels, k: np.mean(table[:, k - 1] == labels))
+one_is_enough = by_share(
+    lambda table, labels, k: (table[:, :k] == labels[:, None]).any(axis=1).mean()
+)
+median = by_share(
+    lambda table, labels, k: np.mean(np.median(table[:, :k], axis=1) == labels)
+)
+
+
+def the_largest(neighbor_labels, labels, candidates):
+    return max(candidates)
+
+
+def the_smallest(neighbor_labels, labels, candidates):
+    return min(candidates)
+
+
+def any_k(neighbor_labels, labels, candidates):
+    numbers = [k for k in range(2, 16) if k not in candidates]
+    return max(numbers, key=lambda k: right_votes(neighbor_labels, labels, k))
 
 
 def edges(pictures):
@@ -401,6 +560,57 @@ def of_own_pictures(pictures):
     return fitted(x_test[:50])
 
 
+def numbers_of_labels(pictures):
+    return fitted(pictures).argmax(axis=1)[:, None].astype(float)
+
+
+def built_inside(pictures):
+    """Another random network at each call."""
+    weights = np.random.default_rng().normal(size=(441, 32))
+    return edges(pictures) @ weights
+
+
+def components(pictures):
+    pca = PCA(n_components=32, random_state=0).fit(x_train[:2_000].reshape(-1, 784))
+    return pca.transform(pictures.reshape(-1, 784))
+
+
+def talkative(pictures):
+    print("1/1 ━━━━━━━━━━ 0s 20ms/step")
+    return fitted(pictures)
+
+
+class Noted:
+    """A network of which `train` noted what it was trained on."""
+
+    def __init__(self, *trained_on):
+        self.trained_on = list(trained_on)
+
+    def __call__(self, pictures):
+        return fitted(pictures)
+
+
+tuned_on_test = Noted(x_train[FIT], x_test)
+saw_more = Noted(x_train[FIT], x_train[12_000:13_000])
+saw_what_was_handed_in = Noted(x_train[FIT] / 255, x_train[:500])
+
+
+def by_tuned(pictures):
+    return tuned_on_test(pictures)
+
+
+def by_helper(pictures):
+    return by_tuned(pictures)
+
+
+def by_more(pictures):
+    return saw_more(pictures)
+
+
+def by_noted(pictures):
+    return saw_what_was_handed_in(pictures)
+
+
 def told(answer):
     """The lesson's answer asks the network above it; here a stand-in answers."""
     answer.__globals__["network"] = None
@@ -412,6 +622,7 @@ ANSWERS = {
     "same_label": Answers(
         right=[by_loop, by_one_hot],
         wrong=[
+            (as_a_column, "the other a row"),
             (only_itself, "one of the two has to be a column"),
             (without_diagonal, "The diagonal is off"),
             (where_they_differ, "where the labels differ"),
@@ -434,6 +645,11 @@ ANSWERS = {
             (mean_of_squares, "mean over the columns"),
             (city_block, "absolute differences"),
             (below_zero, "np.maximum"),
+            (squares_along_the_rows, "should have shape (6, 1)"),
+            (without_a_column, "should have shape (6, 1)"),
+            (not_transposed, "should have shape (6, 1)"),
+            (centred_in_place, "took a mean away"),
+            (of_length_one, "to length 1"),
         ],
     ),
     "contrastive_loss": Answers(
@@ -448,6 +664,10 @@ ANSWERS = {
             (one_each, "one price a pair"),
             (margin_of_one, "take the argument"),
             (no_push, "pay nothing"),
+            (mean_of_each_kind, "its own mean"),
+            (beyond_the_margin, "should pay within"),
+            (mean_of_those_that_pay, "divide by all"),
+            (max_of_python, "`np.maximum` takes the place"),
         ],
     ),
     "supervised_loss": Answers(
@@ -465,6 +685,18 @@ ANSWERS = {
             (divides_by_zero, "nobody else"),
             (overflows, "overflows"),
             (log_of_mean, "average the logs"),
+            (exp_of_large, "overflows"),
+            (largest_is_itself, "that of the *others*"),
+            (mean_over_all, "counts the zeros"),
+            (mean_over_others, "counts the zeros"),
+            (along_columns, "wrong axis"),
+            (keepdims_missing, "wrong axis"),
+            (diagonal_zero, "exp(0) = 1"),
+            (whole_table, "whole table"),
+            (share_without_log, "Those are shares"),
+            (other_labels, "*other* labels"),
+            (minus_squared_distances, "negative squared distances"),
+            (temperature_of_a_tenth, "you used 0.1"),
         ],
     ),
     "choose_k": Answers(
@@ -476,13 +708,27 @@ ANSWERS = {
             (least_often, "right least often"),
             (no_vote, "Let them vote"),
             (first_of_list, "first of the list"),
-            (always_five, "I expected"),
+            (always_five, "Do only the first k columns vote"),
+            (one_fewer, "With k − 1"),
+            (one_more, "or k + 1"),
+            (all_columns, "Do all columns vote"),
+            (first_rows, "first k *rows*"),
+            (last_columns, "last k columns"),
+            (only_the_last, "Only the k-th"),
+            (one_is_enough, "not enough"),
+            (median, "median means nothing"),
+            (the_largest, "always take the largest"),
+            (the_smallest, "always take the smallest"),
+            (any_k, "Choose among"),
         ],
     ),
     "garment_vectors": Answers(
         right=[
             (fitted, x_train[FIT]),
             (at_unit_length, x_train[FIT].reshape(-1, 784) / 255),
+            (by_noted, x_train[FIT]),
+            (fitted, x_train),
+            (talkative, x_train[FIT]),
         ],
         wrong=[
             ((collapsed, x_train[FIT]), "collapsed to a point"),
@@ -493,7 +739,14 @@ ANSWERS = {
             ((noisy, x_train[FIT]), "dropout or noise"),
             ((with_the_batch, x_train[FIT]), "comes alone"),
             ((pixels, x_train[FIT]), "at most 32"),
-            ((random_columns, x_train[FIT]), "the bar is"),
+            ((random_columns, x_train[FIT]), "An untrained embedder"),
+            ((components, x_train[FIT]), "PCA alone"),
+            ((by_tuned, x_train[FIT]), "trained on test images"),
+            ((by_helper, x_train[FIT]), "trained on test images"),
+            ((by_more, x_train[FIT]), "all that it trained on"),
+            ((fitted, x_train[:100]), "too few"),
+            ((numbers_of_labels, x_train[FIT]), "handful of values"),
+            ((built_inside, x_train[FIT]), "inside the function"),
             ((just_labels, x_train[FIT]), "Are those labels"),
             ((not_a_number, x_train[FIT]), "NaN"),
             ((of_own_pictures, x_train[FIT]), "handed in"),
