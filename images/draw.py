@@ -300,7 +300,7 @@ def siamese() -> Figure:
 def neighbor_indexes() -> Figure:
     rng = np.random.default_rng(8)
     points = rng.uniform(0.3, 9.7, size=(46, 2))
-    query = np.array([6.1, 4.3])
+    query = np.array([5.7, 3.9])
     order = np.argsort(((points - query) ** 2).sum(axis=1))
     near = order[:5]
     drawing, axes = plt.subplots(1, 4, figsize=(11, 3.3))

@@ -152,7 +152,7 @@ def measure(
         start = time.perf_counter()
         known, asked, tested = (lesson["vectors_of"](nets, *part) for part in parts)
         search = lesson["make_search"](known, y_train, lesson["BACKEND"])
-        right = lesson["accuracy_by_k"](search, asked, y_val)
+        right = lesson["accuracy_by_k"](search, y_train, asked, y_val)
         best = lesson["CANDIDATES"][int(np.argmax(right))]
         answers = search.set_params(n_neighbors=best).predict(tested)
         note("its neighbours' vote", answers, start)

@@ -9,15 +9,16 @@ from tests.answers import Answers
 
 import faiss
 import numpy as np
+import pandas as pd
 from sklearn.datasets import load_breast_cancer
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_X_y, validate_data
 
 LINE = np.arange(1.0, 8.0)[:, None]
 
 
 def tests_with_assertions(Classifier):
-    words = ["b", "b", "b", "a", "a", "b", "b"]
+    words = np.array(["b", "b", "b", "a", "a", "b", "b"])
     model = Classifier(n_neighbors=5).fit(LINE, words)
     assert model.predict(LINE[2:3]).tolist() == ["b"]
     binary = Classifier(n_neighbors=5).fit(LINE, np.array([1, 1, 1, 0, 0, 1, 1]))
@@ -26,6 +27,13 @@ def tests_with_assertions(Classifier):
     angle = Classifier(n_neighbors=1, metric="angular")
     assert angle.fit(square, [5, 6, 7]).predict(np.array([[9.0, 1]]))[0] == 5
     return False
+
+
+def catches_its_assertions(Classifier):
+    try:
+        return tests_with_assertions(Classifier)
+    except AssertionError:
+        return True
 
 
 def tests_one_by_one(Classifier):
@@ -82,6 +90,28 @@ def expects_the_wrong_answer(Classifier):
     return list(model.predict(LINE[2:3])) != [0]
 
 
+def asserts_the_wrong_answer(Classifier):
+    assert not expects_the_wrong_answer(Classifier)
+
+
+def counts_on_positions(Classifier):
+    names = {10: "auk", 20: "owl"}
+    labels = np.array([10, 10, 10, 10, 20, 20, 20])
+    model = Classifier(n_neighbors=1).fit(LINE, labels)
+    return [names[one] for one in model.predict(LINE).tolist()][-1] != "owl"
+
+
+def calls_by_position(Classifier):
+    two = np.array([[1.0, 1], [9, 4]])
+    angle = Classifier(1, "angular").fit(two, np.array([0, 1]))
+    return bool(angle.predict(np.array([[9.0, 9]]))[0] != 0)
+
+
+def forgets_to_return(Classifier):
+    if not tests_one_by_one(Classifier):
+        return False
+
+
 def says_it_in_words(Classifier):
     return "faulty"
 
@@ -106,7 +136,42 @@ def one_neighbour_at_a_time(positions, n_classes):
 
 
 def row_by_row(positions, n_classes):
-    return [np.bincount(row, minlength=n_classes) for row in positions]
+    return np.array([np.bincount(row, minlength=n_classes) for row in positions])
+
+
+def as_lists(positions, n_classes):
+    return by_comparing(positions, n_classes).tolist()
+
+
+def as_a_frame(positions, n_classes):
+    return pd.DataFrame(by_comparing(positions, n_classes))
+
+
+def in_place(positions, n_classes):
+    n_rows = len(positions)
+    positions += n_classes * np.arange(n_rows)[:, None]
+    votes = np.bincount(positions.ravel(), minlength=n_rows * n_classes)
+    return votes.reshape(n_rows, n_classes)
+
+
+def from_class_one(positions, n_classes):
+    return (positions[:, :, None] == np.arange(1, n_classes + 1)).sum(axis=1)
+
+
+def without_class_zero(positions, n_classes):
+    return (positions[:, :, None] == np.arange(1, n_classes)).sum(axis=1)
+
+
+def squeezed(positions, n_classes):
+    return np.squeeze(by_comparing(positions, n_classes))
+
+
+def sorted_votes(positions, n_classes):
+    return np.sort(by_comparing(positions, n_classes), axis=1)
+
+
+def first_row_for_all(positions, n_classes):
+    return np.repeat(by_comparing(positions[:1], n_classes), len(positions), axis=0)
 
 
 def shares(positions, n_classes):
@@ -205,6 +270,61 @@ def fit_changes_an_argument(self, X, y):
     return fit_by_searchsorted(self, X, y)
 
 
+def fit_changes_on_few_rows(self, X, y):
+    self.n_neighbors = min(self.n_neighbors, len(X))
+    return fit_by_searchsorted(self, X, y)
+
+
+def fit_by_check_x_y(self, X, y):
+    X, y = check_X_y(X, y)
+    check_classification_targets(y)
+    return fit_without_looking(self, X, y)
+
+
+def fit_the_originals(self, X, y):
+    validate_data(self, X, y)
+    check_classification_targets(y)
+    return fit_without_looking(self, X, y)
+
+
+def fit_the_original_y(self, X, y):
+    data, _ = validate_data(self, X, y)
+    check_classification_targets(y)
+    return fit_without_looking(self, data, y)
+
+
+def fit_lists(self, X, y):
+    fit_by_searchsorted(self, X, y)
+    self.classes_ = self.classes_.tolist()
+    return self
+
+
+def fit_codes_in_a_list(self, X, y):
+    fit_by_searchsorted(self, X, y)
+    self.codes_ = self.codes_.tolist()
+    return self
+
+
+def fit_too_wide(self, X, y):
+    X, y = validate_data(self, X, y)
+    self.classes_, self.codes_ = np.unique(y, return_inverse=True)
+    self.index_ = faiss.IndexFlatL2(X.shape[0])
+    self.index_.add(X.astype(np.float32))
+    return self
+
+
+def fit_from_one(self, X, y):
+    fit_by_searchsorted(self, X, y)
+    self.codes_ = self.codes_ + 1
+    return self
+
+
+def fit_first_rows(self, X, y):
+    fit_by_searchsorted(self, X, y)
+    self.classes_, self.codes_ = np.unique(y, return_index=True)
+    return self
+
+
 def recall_by_sets(found, true):
     pairs = zip(found.tolist(), true.tolist(), strict=True)
     return sum(len({*a} & {*b}) for a, b in pairs) / true.size
@@ -233,6 +353,23 @@ def in_per_cent(found, true):
 
 def number_a_query(found, true):
     return recall_by_sets(found, true) * true.shape[1]
+
+
+def over_all_pairs(found, true):
+    return (found[:, :, None] == true[:, None]).mean()
+
+
+def over_the_queries(found, true):
+    return (found[:, :, None] == true[:, None]).any(axis=0).mean()
+
+
+def sorted_place_by_place(found, true):
+    return (np.sort(found, axis=1) == np.sort(true, axis=1)).mean()
+
+
+def by_union(found, true):
+    pairs = zip(found.tolist(), true.tolist(), strict=True)
+    return np.mean([len({*a} & {*b}) / len({*a} | {*b}) for a, b in pairs])
 
 
 def one_each_query(found, true):
@@ -273,8 +410,28 @@ def weigh(vectors=4, links=8, codebook=1024, code=1, kept=0):
     return index_bytes
 
 
-def in_megabytes(*given, **sizes):
-    return weighed_arrays(*given, **sizes) / 1e6
+def in_units(of_bytes):
+    def index_bytes(*given, **sizes):
+        return weighed_arrays(*given, **sizes) / of_bytes
+
+    return index_bytes
+
+
+def but_for(kind_of_slip, slip):
+    def index_bytes(kind, n_rows, n_columns, n_links=16, n_bytes=16):
+        if kind == kind_of_slip:
+            return slip(n_rows, n_columns, n_links, n_bytes)
+        return weighed_arrays(kind, n_rows, n_columns, n_links, n_bytes)
+
+    return index_bytes
+
+
+def of_the_pictures(kind, n_rows, n_columns, n_links=16, n_bytes=16):
+    return weighed_arrays(kind, 20_000, 784, n_links, n_bytes)
+
+
+def doubled_bytes(*given, **sizes):
+    return 2.5 * weighed_arrays(*given, **sizes)
 
 
 def links_alone(kind, n_rows, n_columns, n_links=16, n_bytes=16):
@@ -289,11 +446,12 @@ def flat_for_all(kind, n_rows, n_columns, n_links=16, n_bytes=16):
 
 @cache
 def pictures():
-    """Rows with many columns and few directions, as pictures have."""
+    """Rows of whole numbers with many columns and few directions, as pictures have."""
     rng = np.random.default_rng(0)
-    both = rng.normal(size=(5_300, 8)) @ rng.normal(size=(8, 256))
-    both = (both + 0.05 * rng.normal(size=both.shape)).astype(np.float32)
-    return both[:5_000], both[5_000:]
+    both = rng.normal(size=(8_200, 12)) @ rng.normal(size=(12, 512))
+    both = 128 + 30 * both / both.std()
+    both = np.clip(np.rint(both), 0, 255).astype(np.float32)
+    return both[:8_000], both[8_000:]
 
 
 def on_pictures(choose):
@@ -301,15 +459,29 @@ def on_pictures(choose):
 
 
 def graph():
-    return FastANN(n_links=12, ef_construction=40, ef_search=16, random_state=0)
+    return FastANN(
+        storage="uint8", n_links=20, ef_construction=40, ef_search=28, random_state=0
+    )
+
+
+def with_more_links():
+    return FastANN(storage="uint8", n_links=24, ef_search=32, random_state=1)
 
 
 def as_it_comes():
-    return FastANN(random_state=1, n_jobs=-1)
+    return FastANN(random_state=1)
 
 
-def light_codes():
-    return FastANN(index="ivfpq", n_lists=8, n_probe=8, n_bytes=128, random_state=0)
+def heavy_graph():
+    return FastANN(ef_construction=40, ef_search=48, random_state=0)
+
+
+def slow_graph():
+    return FastANN(storage="uint8", ef_construction=40, ef_search=800, random_state=0)
+
+
+def by_angle():
+    return FastANN(metric="angular", ef_search=64)
 
 
 def yardstick():
@@ -342,10 +514,19 @@ def no_choice():
 
 ANSWERS = {
     "has_fault": Answers(
-        right=[tests_with_assertions, tests_one_by_one],
+        right=[catches_its_assertions, tests_one_by_one],
         wrong=[
             (always_guilty, "accuses a sound"),
             (expects_the_wrong_answer, "accuses a sound"),
+            (
+                expects_the_wrong_answer,
+                "n_neighbors=5, metric='euclidean', labels [1, 1",
+            ),
+            (asserts_the_wrong_answer, "accuses a sound"),
+            (tests_with_assertions, "raised AssertionError"),
+            (counts_on_positions, "stopped with KeyError"),
+            (calls_by_position, "with keywords"),
+            (forgets_to_return, "returned None for a faulty"),
             (never_guilty, "4 of 4 faults"),
             (by_score_alone, "labels of your own making"),
             (only_words, "2 of 4 faults"),
@@ -367,7 +548,15 @@ ANSWERS = {
             (winners, "winners"),
             (once_each, "at most one vote"),
             (without_empty_classes, "nobody voted for"),
-            (by_frequency, "I expected ["),
+            (by_frequency, "in another order"),
+            (sorted_votes, "in another order"),
+            (as_lists, "in a list"),
+            (as_a_frame, "in a DataFrame"),
+            (in_place, "changed the array"),
+            (from_class_one, "first column counts class 1"),
+            (without_class_zero, "first column counts class 1"),
+            (squeezed, "squeeze"),
+            (first_row_for_all, "I expected ["),
         ],
     ),
     "fit_neighbors": Answers(
@@ -375,13 +564,22 @@ ANSWERS = {
         wrong=[
             (fit_returns_nothing, "returned None"),
             (fit_without_looking, "NaN"),
-            (fit_any_target, "checks fail"),
+            (fit_any_target, "check_classification_targets"),
+            (fit_by_check_x_y, "checks fail"),
+            (fit_the_originals, "went on with the originals"),
+            (fit_the_original_y, "calls NumPy on what it was given"),
+            (fit_lists, "classes_ is a list"),
+            (fit_codes_in_a_list, "codes_ is a list"),
+            (fit_too_wide, "X.shape[1]"),
+            (fit_from_one, "count from 0"),
+            (fit_first_rows, "return_inverse"),
             (fit_keeps_labels, "positions in classes_"),
             (fit_in_order_of_appearance, "sorted"),
             (fit_without_underscore, "underscore"),
             (fit_an_empty_index, "empty"),
             (fit_by_product, "euclidean"),
-            (fit_changes_an_argument, "checks fail"),
+            (fit_changes_an_argument, "changed n_neighbors from 5 to 3"),
+            (fit_changes_on_few_rows, "for 3 rows"),
         ],
     ),
     "recall_at_k": Answers(
@@ -395,6 +593,10 @@ ANSWERS = {
             (one_each_query, "their mean"),
             (all_or_nothing, "all neighbours found"),
             (only_nearest, "first neighbour alone"),
+            (over_all_pairs, "all k × k pairs"),
+            (over_the_queries, "runs over the queries"),
+            (sorted_place_by_place, "Sorted rows"),
+            (by_union, "union"),
             (constant_recall, "I expected"),
         ],
     ),
@@ -411,16 +613,38 @@ ANSWERS = {
             (weigh(code=4), "one byte"),
             (links_alone, "vectors are kept too"),
             (flat_for_all, "a graph has links"),
-            (in_megabytes, "megabytes"),
+            (in_units(1e6), "in MB"),
+            (in_units(2**20), "in MiB"),
+            (in_units(2**20), "returned 0.1831"),
+            (in_units(1e9), "in GB"),
+            (in_units(1 / 8), "in bits"),
+            (weigh(vectors=1), "each takes 4 bytes"),
+            (but_for("hnsw", lambda n, d, m, b: 4 * n * d + 2 * m * n), "each takes 4"),
+            (but_for("hnsw", lambda n, d, m, b: n * (d + 2 * m)), "numbers and links"),
+            (but_for("hnsw", lambda n, d, m, b: n * (d + 8 * m)), "as in flat"),
+            (but_for("hnsw", lambda n, d, m, b: 4 * n * (d + 32)), "use n_links"),
+            (but_for("hnsw", lambda n, d, m, b: 4 * n * d + 8 * m), "by n_rows"),
+            (but_for("pq", lambda n, d, m, b: n * b + 1024 * b), "wide as a vector"),
+            (but_for("pq", lambda n, d, m, b: n * b + 1024 * d * b), "n_bytes wide"),
+            (but_for("pq", lambda n, d, m, b: n * b + 1024 * d / b), "codebook of its"),
+            (but_for("pq", lambda n, d, m, b: n * (b + 1024 * d)), "not once a row"),
+            (but_for("pq", lambda n, d, m, b: n * 16 + 1024 * d), "use n_bytes"),
+            (weigh(code=8), "in bits"),
+            (of_the_pictures, "use n_rows"),
+            (doubled_bytes, "I expected"),
         ],
     ),
     "choose_index": Answers(
-        right=[on_pictures(graph), on_pictures(as_it_comes), on_pictures(light_codes)],
+        right=[on_pictures(graph), on_pictures(with_more_links)],
         wrong=[
             (on_pictures(yardstick), "yardstick itself"),
             (on_pictures(hasty_graph), "raise ef_search or n_links"),
             (on_pictures(coarse_codes), "raise n_bytes"),
-            (on_pictures(all_lists), "lower n_probe"),
+            (on_pictures(as_it_comes), "raise ef_search or n_links"),
+            (on_pictures(heavy_graph), "Keep its numbers in fewer bytes"),
+            (on_pictures(all_lists), "keeps too much of each vector"),
+            (on_pictures(slow_graph), "lower ef_search"),
+            (on_pictures(by_angle), 'Leave it at "euclidean"'),
             (on_pictures(contradiction), "ef_search means nothing"),
             (on_pictures(the_class), "expected a FastANN"),
             (on_pictures(no_choice), "returned None"),
