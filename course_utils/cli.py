@@ -216,7 +216,13 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _data(options: argparse.Namespace) -> int:
-    from course_utils.data.fetch import cache_folder, catalog, fetch, prepare
+    from course_utils.data.fetch import (
+        cache_folder,
+        catalog,
+        describe,
+        fetch,
+        prepare,
+    )
     from course_utils.lessons import all_lessons
 
     if options.list:
@@ -237,23 +243,24 @@ def _data(options: argparse.Namespace) -> int:
             print(error, file=sys.stderr)
             failed = True
             continue
-        size = catalog()[name].bytes / 1e6
-        print(f"{name}: {size:,.1f} MB verified in {folder}", flush=True)
+        dataset = catalog()[name]
+        if dataset.files:
+            state = f"{dataset.bytes / 1e6:,.1f} MB verified in {folder}"
+        else:
+            state = f"came with the {describe(dataset.sources[0])}"
+        print(f"{name}: {state}", flush=True)
     if failed:
         print(f"The cache is {cache_folder()}.", file=sys.stderr)
     return int(failed)
 
 
 def _data_table() -> str:
-    from course_utils.data.fetch import catalog, describe, locate
+    from course_utils.data.fetch import catalog, locate
 
     rows = [("NAME", "SIZE", "LESSONS", "WHERE", "LICENCE")]
     for dataset in catalog().values():
         found = locate(dataset.name)
-        if dataset.shipped and not found:
-            where = f"with {describe(dataset.sources[0])}"
-        else:
-            where = found[0] if found else "not fetched"
+        where = found[0] if found else "not fetched"
         rows.append(
             (
                 dataset.name,

@@ -300,6 +300,7 @@ def _url_in_reach(source: dict) -> bool:
 
 
 _REACHABLE: dict[str, Callable[[dict], bool]] = {
+    "dependency": lambda source: False,  # it would be here, were it installed
     "wheel": _wheel_in_reach,
     "url": _url_in_reach,
     "zip": _url_in_reach,

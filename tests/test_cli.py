@@ -101,6 +101,18 @@ def test_data_fetches_and_says_where(tmp_path, cache, use_catalog, monkeypatch, 
     assert "could not be fetched" in capsys.readouterr().err
 
 
+def test_data_that_come_with_a_package_need_no_fetching(monkeypatch, cache, capsys):
+    assert main(["data", "surnames"]) == 0
+    assert capsys.readouterr().out == "surnames: came with the package Faker\n"
+
+    def absent(name):
+        raise fetch.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(fetch.metadata, "distribution", absent)
+    assert main(["data", "surnames"]) == 1
+    assert "not installed: run `make setup` again" in capsys.readouterr().err
+
+
 def test_doctor_finds_nothing_to_mend_where_everything_is_tested(capsys):
     assert main(["doctor"]) == 0, capsys.readouterr().out
 

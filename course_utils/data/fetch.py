@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import quote
@@ -85,11 +86,6 @@ class DataSet:
     def bytes(self) -> int:
         """Size in the cache, in bytes."""
         return sum(file.bytes for file in self.files)
-
-    @property
-    def shipped(self) -> bool:
-        """Whether the set comes with the course or one of its dependencies."""
-        return self.sources[0]["kind"] in ("shipped", "dependency")
 
 
 @dataclass
@@ -169,13 +165,18 @@ def locate(name: str) -> tuple[str, Path] | None:
     Returns
     -------
     tuple of str and pathlib.Path, or None
-        ``"shipped"``, ``"shared"`` or ``"cache"``, and the folder.
+        ``"shipped"``, ``"shared"``, ``"cache"`` or ``"with package …"``, and the
+        folder.
     """
     dataset = _entry(name)
     if dataset.sources[0]["kind"] == "shipped":
         return "shipped", HERE / dataset.sources[0]["folder"]
     if dataset.sources[0]["kind"] == "dependency":
-        return None
+        try:
+            package = metadata.distribution(dataset.sources[0]["package"])
+        except metadata.PackageNotFoundError:
+            return None
+        return f"with {describe(dataset.sources[0])}", Path(package.locate_file(""))
     shared = os.environ.get("COURSE_DATA_SHARED")
     if shared:
         folder = Path(shared).expanduser() / name
@@ -214,6 +215,11 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     if found:
         return found[1]
     dataset = _entry(name)
+    if dataset.sources[0]["kind"] == "dependency":
+        raise DataError(
+            f"'{name}' comes with the {describe(dataset.sources[0])}, which is not "
+            "installed: run `make setup` again."
+        )
     root = cache_folder()
     try:
         root.mkdir(parents=True, exist_ok=True)
