@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from course_utils.data.fetch import ROUNDS, cache_folder, catalog, locate
+from course_utils.data.fetch import ROUNDS, cache_folder, catalog, describe, locate
 from course_utils.errors import CourseError
 from course_utils.lessons import all_lessons
 
@@ -262,6 +262,16 @@ def _data() -> list[Finding]:
         if found:
             findings.append(Finding(True, f"data '{dataset.name}' is in {found[1]}"))
             continue
+        if dataset.sources[0]["kind"] == "dependency":
+            findings.append(
+                Finding(
+                    False,
+                    f"data '{dataset.name}' comes with the "
+                    f"{describe(dataset.sources[0])}, which is not installed",
+                    "Run `make setup` again.",
+                )
+            )
+            continue
         reachable = any(_REACHABLE[s["kind"]](s) for s in dataset.sources)
         findings.append(
             Finding(
@@ -300,7 +310,6 @@ def _url_in_reach(source: dict) -> bool:
 
 
 _REACHABLE: dict[str, Callable[[dict], bool]] = {
-    "dependency": lambda source: False,  # it would be here, were it installed
     "wheel": _wheel_in_reach,
     "url": _url_in_reach,
     "zip": _url_in_reach,

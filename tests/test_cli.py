@@ -105,12 +105,19 @@ def test_data_that_come_with_a_package_need_no_fetching(monkeypatch, cache, caps
     assert main(["data", "surnames"]) == 0
     assert capsys.readouterr().out == "surnames: came with the package Faker\n"
 
-    def absent(name):
-        raise fetch.metadata.PackageNotFoundError(name)
+    distribution = fetch.metadata.distribution
 
-    monkeypatch.setattr(fetch.metadata, "distribution", absent)
+    def without_faker(name):
+        if name == "Faker":
+            raise fetch.metadata.PackageNotFoundError(name)
+        return distribution(name)
+
+    monkeypatch.setattr(fetch.metadata, "distribution", without_faker)
     assert main(["data", "surnames"]) == 1
     assert "not installed: run `make setup` again" in capsys.readouterr().err
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "❌ data 'surnames' comes with the package Faker, which is not" in out
 
 
 def test_doctor_finds_nothing_to_mend_where_everything_is_tested(capsys):

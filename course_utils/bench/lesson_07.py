@@ -14,7 +14,7 @@ from typing import Any
 
 from course_utils.bench import n_threads, run_apart, table
 from course_utils.errors import UsageError
-from course_utils.neighbors import BackendError, FastANN, vote
+from course_utils.neighbors import DEFAULTS, BackendError, FastANN, vote
 
 import numpy as np
 
@@ -166,8 +166,7 @@ def _overhead(model: FastANN, x_test: np.ndarray, y_train: np.ndarray) -> None:
 
     rows = model.backend_rows(x_test)
     index = model.index_
-    width = max(model.get_params()["ef_search"] or 0, 16, N_NEIGHBORS)
-    how = faiss.SearchParametersHNSW(efSearch=width)
+    how = faiss.SearchParametersHNSW(efSearch=DEFAULTS["ef_search"])
     bare, whole = np.inf, np.inf
     for _ in range(7):  # in turn, so that a busy moment hits both
         bare = min(bare, _seconds(lambda: index.search(rows, N_NEIGHBORS, params=how)))

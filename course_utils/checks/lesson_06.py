@@ -191,8 +191,10 @@ def column_gather(answer: Answer) -> str:
         try:
             raw = answer(states, torch.tensor(true_lengths))
         except IndexError as error:
+            if "out of bounds" not in str(error):
+                raise
             fail(
-                f"{str(error).capitalize()}: the first column is column 0, so a name "
+                f"PyTorch says: {error}; the first column is column 0, so a name "
                 "of n entries ends in column n − 1."
             )
         if isinstance(raw, list | tuple):
