@@ -65,8 +65,13 @@ def vectorise(answer: Answer) -> str:
                 "Your rows have different lengths. Fill the short ones up with zeros, "
                 "the mask."
             )
+        bare = max(sum(sign.isalpha() for sign in name) for name in names) + 2
         slip = ""
-        if np.shape(ids) == (len(names), width - 2):
+        if np.shape(ids) == (len(names), bare) != expected.shape and (
+            np.equal(ids, 2).any(axis=1).all() and np.equal(ids, 1)[:, 0].all()
+        ):
+            slip = "Spaces and apostrophes count as letters too."
+        elif np.shape(ids) == (len(names), width - 2):
             slip = "Begin and end take a column each."
         elif np.shape(ids) == (len(names), width - 1):
             slip = "One of begin and end is missing."
@@ -114,7 +119,12 @@ def _fail_for_ids(
     capitals = np.zeros_like(expected)
     for line, name in zip(capitals, names, strict=True):
         line[: len(name) + 2] = [1, *(index.get(s, 3) for s in name), 2]
+    no_signs = np.zeros_like(expected)
+    for line, name in zip(no_signs, names, strict=True):
+        row = [1, *(index.get(s, 3) for s in name.lower() if s.isalpha()), 2]
+        line[: len(row)] = row
     slips = [
+        (no_signs, "Spaces and apostrophes were left out; they count as letters."),
         (capitals, "Capitals came out as unknown; turn names to small letters first."),
         (
             table(lambda row: row, behind=False),
@@ -286,9 +296,9 @@ def find_faults(answer: Answer) -> str:
     for seed, hidden in ((63, 6), (64, 10)):
         net, plain, ids = _networks(hidden, seed)
         before = copy.deepcopy(net.state_dict())
-        for name, function, faults in _CANDIDATES:
-            with torch.no_grad():
-                got = answer(function, net, plain, ids.clone())
+        found = []
+        for _name, function, _faults in _CANDIDATES:
+            got = answer(function, net, plain, ids.clone())
             if got is None:
                 fail("find_faults returned None: does its last line begin with return?")
             if not isinstance(got, dict):
@@ -303,6 +313,13 @@ def find_faults(answer: Answer) -> str:
                     "Your test changed `net` itself, so whoever tests next gets "
                     "another network. Change a copy: copy.deepcopy(net)."
                 )
+            found.append(got)
+        if all(got == found[0] for got in found):
+            fail(
+                "Your test says the same of six different functions. Call get_vectors "
+                "twice with something changed between, and compare what comes back."
+            )
+        for (name, _function, faults), got in zip(_CANDIDATES, found, strict=True):
             expected = dict(zip(FAULTS, faults, strict=True))
             if all(bool(got[fault]) is not expected[fault] for fault in FAULTS):
                 fail(
@@ -334,11 +351,10 @@ _ADVICE = {
     "6.4",
     hints=[
         "Write the lines of `forward` down, and stop before `net.fc`.",
-        "`real = ids != MASK` says where letters stand; `real.sum(dim=1)` counts them. "
+        "`(ids != MASK).sum(dim=1)` counts what is not a mask. "
         '`hasattr(net, "conv")` says whether there is a convolution.',
         "`x = net.emb(ids)`; with a conv, `x = torch.relu(net.conv(x.permute(0, 2, 1))"
-        ".permute(0, 2, 1)) * real.unsqueeze(-1)`; then `column_gather(net.rnn(x, "
-        "lengths), lengths)`.",
+        ".permute(0, 2, 1))`; then `column_gather(net.rnn(x, lengths), lengths)`.",
     ],
 )
 def get_penultimate(answer: Answer) -> str:
@@ -365,7 +381,7 @@ def get_penultimate(answer: Answer) -> str:
         net, plain, ids = _networks(hidden, seed)
         n_names, lengths = len(ids), (ids != 0).sum(dim=1)
         given = f"{n_names} names and a state of {hidden}"
-        right = _reference(net, ids, lengths).numpy()
+        right = _reference(net, ids, lengths).detach().numpy()
         for with_lengths in (True, False):
             more = (lengths.clone(),) if with_lengths else ()
             with torch.no_grad():
@@ -405,7 +421,7 @@ def get_penultimate(answer: Answer) -> str:
                 "It stops for a network without conv: use the convolution only where "
                 'there is one, hasattr(net, "conv").'
             )
-        right = _reference(plain, ids, lengths).numpy()
+        right = _reference(plain, ids, lengths).detach().numpy()
         if np.shape(got) != right.shape or not np.allclose(got, right, atol=1e-5):
             fail(
                 "For a network without conv the vectors are not those of its letters, "
@@ -425,7 +441,7 @@ def _fail_for_vectors(
     last = torch.full_like(lengths, ids.shape[1])
     with torch.no_grad():
         x = net.conv(net.emb(ids).permute(0, 2, 1)).permute(0, 2, 1)
-        states = net.rnn(torch.relu(x) * (ids != 0).unsqueeze(-1))
+        states = net.rnn(torch.relu(x))
         half = states[torch.arange(len(ids)), lengths - 1]
     slips = [
         (
@@ -457,7 +473,7 @@ def _fail_for_vectors(
         ),
     ]
     for wrong, sentence in slips:
-        if np.allclose(got, wrong.numpy(), atol=1e-5):
+        if np.allclose(got, wrong.detach().numpy(), atol=1e-5):
             fail(sentence)
     how = "with lengths given" if with_lengths else "without lengths"
     fail(
@@ -704,14 +720,12 @@ def _reference(
     import torch
 
     vectors = []
-    with torch.no_grad():
-        for row, length in zip(ids, lengths.tolist(), strict=True):
-            x = net.emb(row).T
-            if use_conv and hasattr(net, "conv"):
-                x = net.conv(x[None])[0]
-                x = torch.relu(x) if relu else x
-                x = x * (row != 0)
-            vectors.append(net.rnn(x.T[None, :length])[0, -1])
+    for row, length in zip(ids, lengths.tolist(), strict=True):
+        x = net.emb(row).T
+        if use_conv and hasattr(net, "conv"):
+            x = net.conv(x[None])[0]
+            x = torch.relu(x) if relu else x
+        vectors.append(net.rnn(x.T[None, :length])[0, -1])
     return torch.stack(vectors)
 
 

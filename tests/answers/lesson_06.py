@@ -63,6 +63,11 @@ def no_begin_or_end(names, index):
     return ids[:, 1:-1], lengths
 
 
+def no_end(names, index):
+    ids, lengths = map(np.array, by_lists(names, index))
+    return np.where(ids == 2, 0, ids)[:, :-1], lengths
+
+
 def begin_and_end_swapped(names, index):
     ids, lengths = map(np.array, by_lists(names, index))
     return np.where(ids == 1, 2, np.where(ids == 2, 1, ids)), lengths
@@ -75,6 +80,17 @@ def unknown_left_out(names, index):
         kept = row[(row != 3) & (row != 0)]
         line[: len(kept)] = kept
     return made, (made > 0).sum(axis=1)
+
+
+def signs_left_out(names, index):
+    bare = ["".join(s for s in name if s.isalpha()) for name in names]
+    longest = max(map(len, names)) + 2
+    ids, lengths = by_lists(bare, index)
+    return [row + [0] * (longest - len(row)) for row in ids], lengths
+
+
+def letters_only(names, index):
+    return by_lists(["".join(filter(str.isalpha, name)) for name in names], index)
 
 
 def width_as_length(names, index):
@@ -177,6 +193,11 @@ def always_all_three(get_vectors, net, plain, ids):
     return dict.fromkeys(tests_by_numpy(get_vectors, net, plain, ids), True)
 
 
+def forgets_no_grad(get_vectors, net, plain, ids):
+    copy.deepcopy(net).conv.weight.zero_()
+    return tests_by_numpy(get_vectors, net, plain, ids)
+
+
 def padding_overlooked(get_vectors, net, plain, ids):
     found = tests_by_numpy(get_vectors, net, plain, ids)
     return found | {"reads the padding": False}
@@ -235,7 +256,7 @@ def triples_of(net, ids, relu=True):
     x = net.emb(ids)
     if hasattr(net, "conv"):
         x = net.conv(x.permute(0, 2, 1)).permute(0, 2, 1)
-        x = (x.relu() if relu else x) * (ids != 0).unsqueeze(-1)
+        x = x.relu() if relu else x
     return x
 
 
@@ -378,8 +399,11 @@ ANSWERS = {
             (only_ids, "two things"),
             (float_lengths, "whole numbers"),
             (no_begin_or_end, "a column each"),
+            (no_end, "one of begin and end is missing"),
             (begin_and_end_swapped, "changed places"),
             (unknown_left_out, "left out"),
+            (signs_left_out, "they count as letters"),
+            (letters_only, "count as letters too"),
             (width_as_length, "row with its zeros"),
         ],
     ),
@@ -399,9 +423,10 @@ ANSWERS = {
     "find_faults": Answers(
         right=[tests_by_numpy, tests_by_restoring],
         wrong=[
-            (shapes_only, "wrong way round"),
+            (shapes_only, "same of six"),
             (upside_down, "wrong way round"),
-            (always_all_three, "wrong way round"),
+            (always_all_three, "same of six"),
+            (forgets_no_grad, "leaf Variable"),
             (padding_overlooked, "more zeros behind"),
             (net_spoilt, "changed `net` itself"),
             (a_list, "expected a dict"),
