@@ -242,6 +242,7 @@ def draw(original: dict[str, Any], ours: dict[str, Any], path: Path) -> None:
                 [last["spent"], whole],
                 [last["accuracy"], PUBLISHED],
                 "s:",
+                markevery=[1],  # the first point was measured, and is drawn above
                 color=plotting.GREY,
                 label="original, time extrapolated, accuracy published",
             )
@@ -339,9 +340,9 @@ def _course(lesson: dict[str, Any], data: Any, options: argparse.Namespace) -> N
 
     def score() -> tuple[float, int]:
         def of(x: Any) -> Any:
-            return lesson["embed"](network, x, mirrored=True)
+            return lesson["embed"](network, x, mirrored=True, shifted=True)
 
-        known = of(x_train[fit])
+        known = lesson["embed"](network, x_train[fit], mirrored=True)
         largest = max(CANDIDATES)
         held = y_train[fit][lesson["nearest"](known, of(x_train[hold]), largest)]
         right = {

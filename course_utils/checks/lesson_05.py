@@ -512,7 +512,7 @@ def choose_k(answer: Answer) -> str:
         "`batch_size=128` gives twice as many steps an epoch, and `mirrored=True` in "
         "`embed` helps a little. `return embed(own, pictures, mirrored=True)`; in the "
         "check cell hand in `x_train[own_pictures]`.",
-        "Gold wants more: all of `rest`, `width=32`, `epochs=12`. That is the full "
+        "Gold wants more: all of `rest`, `width=32`, `epochs=11`. That is the full "
         "size, about seven minutes.",
     ],
 )
