@@ -20,11 +20,14 @@ import nbformat
 
 BOOK = ROOT / "book"
 HIDDEN = re.compile(r"### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS[^\n]*\n?", re.S)
+# What is stored of a widget: its name and its parts, which say nothing to a reader.
+WIDGET = re.compile(r"\w+\((children|value|description)=")
+STAND_IN = "Something to click or to type into stands here when the lesson runs."
 MARK = re.compile(r"^[ \t]*### (BEGIN|END) SOLUTION[^\n]*\n?", re.M)
 
 
 def for_readers(notebook: Any) -> Any:
-    """Fold a notebook's answers, and take out what only nbgrader needs.
+    """Fold a notebook's answers, and take out what only nbgrader or a kernel needs.
 
     Parameters
     ----------
@@ -43,6 +46,10 @@ def for_readers(notebook: Any) -> Any:
         if marks.get("solution"):
             cell.metadata.setdefault("tags", []).append("hide-input")
         cell.source = MARK.sub("", HIDDEN.sub("", cell.source)).rstrip()
+        for output in cell.outputs:
+            data = output.get("data", {})
+            if list(data) == ["text/plain"] and WIDGET.match(data["text/plain"]):
+                data["text/plain"] = STAND_IN
     return notebook
 
 
@@ -57,6 +64,8 @@ def stage(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("_config.yml", "_toc.yml", "favicon.svg"):
         shutil.copy(BOOK / name, folder / name)
+    (folder / "_static").mkdir(exist_ok=True)
+    shutil.copy(BOOK / "course.css", folder / "_static" / "course.css")
     shutil.copytree(ROOT / "images", folder / "images", dirs_exist_ok=True)
     # Time and memory are for those who run a lesson.
     table = re.sub(r"( \|[^|]*){2} \|$", " |", lesson_table(), flags=re.M)
