@@ -4,7 +4,7 @@ PYTHON ?= python3
 ARGS ?=
 PYTEST = .venv/bin/python -m pytest
 
-.PHONY: lab test data setup
+.PHONY: lab test test-all book data setup
 
 lab: .venv/ready-lab
 	@.venv/bin/course lab $(ARGS)
@@ -15,6 +15,14 @@ test: .venv/ready-test
 	$(PYTEST) -n 2 --dist loadscope --nbval --nbval-current-env \
 	  --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300 $(ARGS)
 
+# The tests that take long too, such as the one that builds the book.
+test-all: .venv/ready-book
+	@$(MAKE) test ARGS='-m "long or not long" $(ARGS)'
+
+# A site of the solved lessons, for reading without running.
+book: .venv/ready-book
+	@.venv/bin/python book/build.py
+
 data: .venv/ready-lab
 	.venv/bin/course data $(ARGS)
 
@@ -22,5 +30,5 @@ data: .venv/ready-lab
 setup:
 	@$(PYTHON) bootstrap.py lab
 
-.venv/ready-lab .venv/ready-test: .venv/ready-%: pyproject.toml bootstrap.py
+.venv/ready-lab .venv/ready-test .venv/ready-book: .venv/ready-%: pyproject.toml bootstrap.py
 	@$(PYTHON) bootstrap.py $*

@@ -1,7 +1,8 @@
-"""Make the course's environment in .venv: ``python3 bootstrap.py lab|test``.
+"""Make the course's environment in .venv: ``python3 bootstrap.py lab|test|book``.
 
-``make lab`` and ``make test`` call this; it needs nothing but a Python. It is
-kept readable for old versions of Python, so that those too can say what they lack.
+``make lab``, ``make test`` and ``make book`` call this; it needs nothing but a Python.
+It is kept readable for old versions of Python, so that those too can say what they
+lack.
 """
 
 import os
@@ -17,7 +18,7 @@ BIN = os.path.join(VENV, "bin")
 PYTHON = os.path.join(BIN, "python")
 VERSION = "{}.{}".format(*sys.version_info[:2])
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
-EXTRAS = {"lab": [], "test": ["instructor", "dev"]}
+EXTRAS = {"lab": [], "test": ["instructor", "dev"], "book": ["book"]}
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
@@ -25,7 +26,7 @@ def main():
     """Find a Python, make .venv, install what is pinned in pyproject.toml."""
     purpose = sys.argv[1] if len(sys.argv) > 1 else "lab"
     if purpose not in EXTRAS:
-        stop(f"'{purpose}' is no environment; choose lab or test.")
+        stop(f"'{purpose}' is no environment; choose {', '.join(EXTRAS)}.")
     use_supported_python()
     make_venv()
     pins = read_pins()

@@ -122,5 +122,5 @@ def test_pip_that_fails_ends_set_up_with_one_sentence(monkeypatch):
 
 def test_an_unknown_purpose_is_refused(monkeypatch):
     monkeypatch.setattr(bootstrap.sys, "argv", ["bootstrap.py", "play"])
-    with pytest.raises(SystemExit, match="lab or test"):
+    with pytest.raises(SystemExit, match="lab, test, book"):
         bootstrap.main()

@@ -78,11 +78,12 @@ def test_a_lesson_opens_with_what_one_needs_to_know(lesson):
 
 
 @each_lesson
-def test_set_up_comes_first_and_last_come_recap_further_and_sources(lesson):
+def test_set_up_comes_first_and_last_come_recap_to_where_you_stand(lesson):
     first = code(solution(lesson))[0].source
     assert first.rstrip().endswith("course_utils.setup()")
     sections = [line for line in headings(solution(lesson)) if line.startswith("## ")]
-    assert sections[-3:] == ["## Recap", "## Go further", "## Sources"]
+    last = ["## Recap", "## Go further", "## Sources", "## Where you stand"]
+    assert sections[-4:] == last
 
 
 @each_lesson

@@ -21,6 +21,7 @@ import textwrap
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from pathlib import Path
 from types import CodeType
 from typing import Any, NoReturn
@@ -48,6 +49,14 @@ class NotAttempted(ExerciseError):
     """The exercise still holds its stub."""
 
 
+class Outcome(StrEnum):
+    """What became of an exercise since the kernel started: its last answer counts."""
+
+    PASSED = "passed"
+    TRIED = "tried, not right yet"
+    OPEN = "not tried"
+
+
 class Check:
     """A check of one exercise, with its hints.
 
@@ -60,6 +69,11 @@ class Check:
         The exercise's number as the lesson prints it, such as ``"1.2"``.
     hints : sequence of str
         From a nudge to almost the answer.
+
+    Attributes
+    ----------
+    outcome : Outcome
+        What the last call found; only in memory, so a restart forgets it.
     """
 
     def __init__(
@@ -69,6 +83,7 @@ class Check:
         self.number = number
         self.hints = tuple(hints)
         self._function = function
+        self.outcome = Outcome.OPEN
         self._next_hint = 0
 
     def __call__(self, *answer: Any) -> None:
@@ -81,6 +96,17 @@ class Check:
         ExerciseError
             When the answer is wrong, or stops with an error of its own.
         """
+        # An answer that never comes to an end, and is interrupted, was tried too.
+        self.outcome = Outcome.TRIED
+        try:
+            sentence = self._judge(answer)
+        except NotAttempted:
+            self.outcome = Outcome.OPEN
+            raise
+        self.outcome = Outcome.PASSED
+        print(_lines(f"✅ {self.number} {sentence}"))
+
+    def _judge(self, answer: tuple[Any, ...]) -> str:
         if any(part is ... for part in answer):
             raise NotAttempted(self._open())
         try:
@@ -88,7 +114,7 @@ class Check:
             # nbgrader, and it is not what the reader was asked about.
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
-                sentence = self._function(*answer)
+                return self._function(*answer)
         except NotImplementedError:
             raise NotAttempted(self._open()) from None
         except ExerciseError as error:
@@ -96,7 +122,6 @@ class Check:
         except Exception as error:
             stopped = _what_stopped(error, self._function.__code__)
             raise ExerciseError(f"{self.number} {stopped}") from None
-        print(_lines(f"✅ {self.number} {sentence}"))
 
     def hint(self) -> None:
         """Print the next hint; after the last one, the last one again."""

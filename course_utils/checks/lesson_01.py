@@ -14,6 +14,7 @@ from course_utils.checks.core import (
     expect_shape,
     fail,
 )
+from course_utils.checks.summary import summary_of
 from course_utils.text import PADDING, UNKNOWN
 
 import numpy as np
@@ -738,3 +739,6 @@ def _match_number(
         f"For {given} I expected {expected:,}{unit}, your function returned "
         f"{got:,.10g}. {slip}".rstrip()
     )
+
+
+summary = summary_of(__name__)

@@ -13,6 +13,7 @@ from course_utils.checks.core import (
     expect_shape,
     fail,
 )
+from course_utils.checks.summary import summary_of
 from course_utils.text import tokenize
 
 import numpy as np
@@ -640,3 +641,6 @@ def _opening(text: str) -> str:
 def _short(numbers: Sequence[float] | np.ndarray) -> str:
     shown = ", ".join(f"{float(number):.4g}" for number in numbers[:9])
     return f"[{shown}{', …' if len(numbers) > 9 else ''}]"
+
+
+summary = summary_of(__name__)

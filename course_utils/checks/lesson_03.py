@@ -13,6 +13,7 @@ from course_utils.checks.core import (
     expect_shape,
     fail,
 )
+from course_utils.checks.summary import summary_of
 from course_utils.text import Vocabulary, tokenize
 
 import numpy as np
@@ -900,3 +901,6 @@ def _what_next(
         f"{head} Both are low and close together: underfitting, it has more to learn "
         f"from its own stories. {faster}"
     )
+
+
+summary = summary_of(__name__)

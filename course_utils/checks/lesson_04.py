@@ -12,6 +12,7 @@ from course_utils.checks.core import (
     expect_shape,
     fail,
 )
+from course_utils.checks.summary import summary_of
 
 import numpy as np
 
@@ -537,3 +538,6 @@ def _small_network() -> Any:
     x = layers.Dense(6)(x)
     x = layers.Dense(5)(x)
     return keras.Model(inputs, layers.Dense(2)(x))
+
+
+summary = summary_of(__name__)

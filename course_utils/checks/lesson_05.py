@@ -16,6 +16,7 @@ from course_utils.checks.core import (
     expect_shape,
     fail,
 )
+from course_utils.checks.summary import summary_of
 
 import numpy as np
 
@@ -1034,3 +1035,6 @@ def _what_next(on_test: float, on_own: float) -> str:
         f"{head} PCA alone gets 82% to 83%. If yours is a trained network, try more "
         "epochs, a wider one, or more pictures."
     )
+
+
+summary = summary_of(__name__)

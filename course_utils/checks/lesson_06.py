@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from course_utils.checks.core import as_array, exercise, expect_shape, fail
+from course_utils.checks.summary import summary_of
 
 import numpy as np
 
@@ -770,3 +771,6 @@ _CANDIDATES = (
         (False, True, True),
     ),
 )
+
+
+summary = summary_of(__name__)

@@ -16,6 +16,7 @@ from course_utils.checks.core import (
     expect_shape,
     fail,
 )
+from course_utils.checks.summary import summary_of
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -934,3 +935,6 @@ def _what_next(model: Any, recall: float, lighter: float) -> str:
         return f"The bar is {MEMORY_BAR} of flat's memory. {less}."
     less = "ef_search or n_links" if kind == "hnsw" else "n_probe"
     return f"The bar is {SPEED_BAR:.0f} times flat's queries: lower {less}."
+
+
+summary = summary_of(__name__)
