@@ -1,10 +1,11 @@
-# Two commands: `make lab` opens the lessons, `make test` tests everything.
+# Two commands: `make lab` opens the lessons, `make test` tests everything but what
+# takes hours: `make test-all` does that too.
 # Both set up what they need first, in .venv; nothing else on the machine changes.
 PYTHON ?= python3
 ARGS ?=
 PYTEST = .venv/bin/python -m pytest
 
-.PHONY: lab test data setup
+.PHONY: lab test test-all data setup
 
 lab: .venv/ready-lab
 	@.venv/bin/course lab $(ARGS)
@@ -14,6 +15,11 @@ test: .venv/ready-test
 	.venv/bin/course data
 	$(PYTEST) -n 2 --dist loadscope --nbval --nbval-current-env \
 	  --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300 $(ARGS)
+
+# One thing at a time: these measure, and run whole lessons again and again.
+test-all: .venv/ready-test
+	$(MAKE) test
+	$(PYTEST) -m long tests $(ARGS)
 
 data: .venv/ready-lab
 	.venv/bin/course data $(ARGS)
