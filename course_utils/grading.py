@@ -16,8 +16,10 @@ import logging
 import os
 import queue
 import re
+import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +38,7 @@ from nbgrader.converters import Autograde
 from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import Execute, NbGraderPreprocessor
+from sqlalchemy.exc import SAWarning
 from traitlets import Bool, Integer
 from traitlets.config import Config, PyFileConfigLoader
 
@@ -202,10 +205,7 @@ class ConfinedExecute(Execute):
         settings.setdefault("kernel_manager_class", ConfinedKernelManager)
         super().__init__(*args, **settings)
         self.timeouts = 0
-        self.timeout_func = lambda cell: max(
-            LEAST_SECONDS if self.timeout > LEAST_SECONDS else self.timeout,
-            self.timeout // 2**self.timeouts,
-        )
+        self.timeout_func = self._seconds
 
     def preprocess(
         self, nb: Any, resources: dict | None = None, km: Any = None
@@ -253,6 +253,13 @@ class ConfinedExecute(Execute):
                     "ran out of memory"
                 ) from None
 
+    def _seconds(self, cell: Any) -> int | None:
+        """Time that a cell has: less after each that did not end."""
+        if not self.timeout or self.timeout < 0:
+            return None
+        left = self.timeout // 2**self.timeouts
+        return max(min(LEAST_SECONDS, self.timeout), left)
+
     def start_new_kernel(self, **settings: Any) -> None:
         """Start the kernel behind its fence.
 
@@ -275,7 +282,8 @@ class ConfinedExecute(Execute):
             "IPYTHONDIR": f"{self.scratch}/ipython",
             "KERAS_HOME": f"{self.scratch}/keras",
         }
-        super().start_new_kernel(env=environment, **settings)
+        # What a kernel says of itself is not the instructor's to read.
+        super().start_new_kernel(env=environment, stderr=subprocess.DEVNULL, **settings)
 
     def _root(self) -> Path:
         converter = getattr(self.parent, "parent", None)
@@ -434,9 +442,11 @@ def replaced(
         )
 
     found = []
-    if not all_same():
-        found.append("course_utils.checks")
     full = f"course_utils.checks.{lesson}"
+    # A notebook whose set-up failed has no checks: they will say so themselves.
+    there = full in sys.modules or "check" in notebook
+    if there and not all_same():
+        found.append("course_utils.checks")
     if mend and found:
         for name in list(sys.modules):
             if name.startswith("course_utils.checks"):
@@ -444,7 +454,7 @@ def replaced(
         importlib.import_module(full)
         if not all_same():
             found.append("the way Python imports")
-    if mend:
+    if mend and there:
         notebook["check"] = sys.modules[full]
     # A function written in a cell has no business in a module.
     for name, module in list(sys.modules.items()):
@@ -642,7 +652,10 @@ def _grade_one(config: Config, assignment: str, student: str) -> Graded:
     converter = _Autograde(coursedir=directory, config=config, log=log)
     problem = ""
     try:
-        converter.start()
+        with warnings.catch_warnings():
+            # nbgrader 0.9.6 and SQLAlchemy 2.1: it autoflushes, and nothing is lost.
+            warnings.simplefilter("ignore", SAWarning)
+            converter.start()
     except NbGraderException:
         stopped = converter.stopped_by
         problem = _explained(stopped) if stopped else listener.error

@@ -8,8 +8,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,23 @@ import nbformat
 from nbclient import NotebookClient
 
 # Names that an answer may use without bringing them along.
-KNOWN = {"np", *dir(__builtins__ if inspect.ismodule(__builtins__) else object)}
-KNOWN |= set(__import__("builtins").__dict__)
+KNOWN = {"np"}
 
 
 def make_course(folder: Path, lesson: Lesson, *, whole: bool, timeout: int = 300):
-    """Lay out a course of one lesson: all of it, or its exercises alone."""
+    """Lay out and release a course of one lesson: all of it, or its exercises."""
+    made = Path(_released(lesson, whole).name)
+    shutil.copytree(made, folder, symlinks=True, dirs_exist_ok=True)
+    with open(folder / "nbgrader_config.py", "a", encoding="utf-8") as stream:
+        stream.write(f"\nc.Execute.timeout = {timeout}\n")
+    return folder
+
+
+@cache
+def _released(lesson: Lesson, whole: bool) -> tempfile.TemporaryDirectory:
+    """Make a course to copy from; it lasts as long as the tests' process."""
+    kept = tempfile.TemporaryDirectory(prefix="course-tests-")
+    folder = Path(kept.name)
     for name in ("solutions", "notebooks"):
         (folder / name).mkdir(parents=True)
     (folder / "images").symlink_to(ROOT / "images")
@@ -38,11 +51,9 @@ def make_course(folder: Path, lesson: Lesson, *, whole: bool, timeout: int = 300
     (folder / "notebooks" / lesson.notebook.name).write_text(
         student_version(path), encoding="utf-8"
     )
-    config = (ROOT / "nbgrader_config.py").read_text(encoding="utf-8")
-    config += f"\nc.Execute.timeout = {timeout}\n"
-    (folder / "nbgrader_config.py").write_text(config, encoding="utf-8")
+    shutil.copy(ROOT / "nbgrader_config.py", folder)
     nbgrader_command(folder, "generate_assignment", lesson.name)
-    return folder
+    return kept
 
 
 def trimmed(notebook: Any) -> Any:

@@ -16,7 +16,8 @@ import nbformat
 import pytest
 
 FIRST = LESSONS[0]
-COMMANDS = Path(sys.executable).parent
+HERE = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+DRIVER = shutil.which("git-nbdiffdriver", path=HERE)
 
 
 class Checkout:
@@ -72,8 +73,7 @@ class Checkout:
 
 
 def environment(checkout: Path | None = None) -> dict[str, str]:
-    path = f"{COMMANDS}{os.pathsep}{os.environ['PATH']}"
-    found = {**os.environ, "PATH": path}
+    found = {**os.environ, "PATH": HERE}
     found |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     if checkout:
         rest = os.environ.get("PYTHONPATH")
@@ -96,8 +96,9 @@ def configured(text):
     """The command that CONTRIBUTING has one type once a clone."""
     block = next(b for b in text.split("```sh\n")[1:] if "git config" in b)
     typed = block.split("```")[0].replace("\\\n", " ")
-    assert typed.count("$PWD/.venv/bin/") == 1
-    return typed.replace("$PWD/.venv/bin/", f"{COMMANDS}/")
+    in_the_environment = "$PWD/.venv/bin/git-nbdiffdriver"
+    assert typed.count(in_the_environment) == 1
+    return typed.replace(in_the_environment, DRIVER)
 
 
 def test_a_diff_shows_words_and_code_and_no_json(checkout):
