@@ -331,9 +331,8 @@ class ConfinedExecute(Execute):
         """Name what the notebook replaced; give it the course's checks again."""
         folder = str(Path(checks.__file__).parent)
         arguments = f"{self.lesson!r}, {folder!r}, {mend}, get_ipython().user_ns"
-        source = f"from __future__ import annotations\n{inspect.getsource(replaced)}"
         found = await self._ask(
-            f"(lambda ns: (exec({source!r}, ns), ns['replaced']({arguments}))[1])"
+            f"(lambda ns: (exec({PROBE!r}, ns), ns['replaced']({arguments}))[1])"
             "({'__name__': 'course'})"
         )
         for name in found:
@@ -393,13 +392,31 @@ def replaced(
         Names such as ``course_utils.checks``; empty where all is well.
     """
     import ast
+    import contextlib
+    import functools
     import importlib
     import sys
     import types
 
+    core = "course_utils.checks.core"
+    library = {contextlib.contextmanager(len).__code__}
+
     def codes(code):
         inner = [c for c in code.co_consts if isinstance(c, types.CodeType)]
         return {code}.union(*map(codes, inner))
+
+    def written(value):
+        """Code of a function as its author wrote it, without its decorator."""
+        kind = type(value)
+        if kind in (staticmethod, classmethod, type(functools.cache(len))):
+            value = value.__wrapped__
+        elif kind is property:
+            value = value.fget
+        elif kind is vars(sys.modules[core]).get("Check"):
+            value = vars(value).get("_function")
+        elif getattr(value, "__code__", None) in library:
+            value = value.__wrapped__
+        return value.__code__ if type(value) is types.FunctionType else None
 
     def same(full, path):
         with open(path, encoding="utf-8") as stream:
@@ -411,19 +428,14 @@ def replaced(
         names = vars(live)
         for node in tree.body:
             if isinstance(node, ast.FunctionDef):
-                mine = names.get(node.name)
-                # A check keeps the function that it was made from.
-                mine = vars(mine).get("_function", mine) if callable(mine) else None
-                if getattr(mine, "__code__", None) not in genuine:
-                    return False
-                if mine.__name__ != node.name:
+                mine = written(names.get(node.name))
+                if mine not in genuine or mine.co_name != node.name:
                     return False
             elif isinstance(node, ast.ClassDef):
                 kept = vars(names.get(node.name, int))
                 for part in node.body:
                     if isinstance(part, ast.FunctionDef):
-                        mine = kept.get(part.name)
-                        if getattr(mine, "__code__", None) not in genuine:
+                        if written(kept.get(part.name)) not in genuine:
                             return False
             elif isinstance(node, ast.ImportFrom) and "checks" in str(node.module):
                 source = vars(sys.modules[node.module])
@@ -468,6 +480,10 @@ def replaced(
             ):
                 found.append(f"{name}.{key}")
     return found
+
+
+# Read once: the file may change while a class is graded.
+PROBE = f"from __future__ import annotations\n{inspect.getsource(replaced)}"
 
 
 def _readable(root: Path) -> dict[str, list[str]]:

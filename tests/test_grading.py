@@ -10,9 +10,11 @@ import csv
 import hashlib
 import json
 import os
+import sys
 import time
 
 from course_utils import grading, lessons, runner
+from course_utils.checks import core
 from course_utils.cli import main
 from course_utils.lessons import ROOT
 from tests import courses
@@ -136,6 +138,63 @@ def test_some_checks_have_hidden_tests_and_no_student_notebook_has():
         text = lesson.notebook.read_text(encoding="utf-8")
         assert "HIDDEN" not in text
         assert "Other inputs than the check's" not in text
+
+
+# --- checks that were replaced -----------------------------------------------
+
+
+def found_in(lesson, notebook=None):
+    name = f"lesson_{lesson.number:02}"
+    folder = str(ROOT / "course_utils" / "checks")
+    return grading.replaced(name, folder, False, notebook or {})
+
+
+@each_lesson
+def test_the_courses_own_checks_are_recognised(lesson):
+    assert module(lesson) and found_in(lesson) == []
+
+
+@pytest.mark.parametrize(
+    "replace",
+    [
+        lambda patch: patch.setattr(core.Check, "__call__", lambda *given: None),
+        lambda patch: patch.setattr(core, "fail", print),
+        lambda patch: patch.setattr(module(FIRST), "fail", print),
+        lambda patch: patch.setattr(module(FIRST), "lookup", print),
+        lambda patch: patch.setattr(module(FIRST), "_finished", print),
+        lambda patch: patch.setattr(module(FIRST).lookup, "_function", print),
+        lambda patch: patch.setattr(
+            module(FIRST).lookup, "_function", module(FIRST).nearest._function
+        ),
+        lambda patch: patch.setattr(module(FIRST), "np", core),
+        lambda patch: patch.setattr(module(FIRST)._Watched, "_note", print),
+        lambda patch: patch.delattr(module(FIRST), "lookup"),
+        lambda patch: patch.setitem(sys.modules, module(FIRST).__name__, FIRST),
+        lambda patch: patch.setitem(sys.modules, core.__name__, module(FIRST)),
+    ],
+)
+def test_a_replaced_part_of_the_checks_is_noticed(monkeypatch, replace):
+    assert module(FIRST)
+    with monkeypatch.context() as patch:
+        replace(patch)
+        found = found_in(FIRST)
+    assert found == ["course_utils.checks"]
+    assert found_in(FIRST) == []
+
+
+def test_a_notebooks_function_in_a_library_is_noticed(monkeypatch):
+    names = {}
+    cell = compile("def yes(*given):\n    return True", "/tmp/ipykernel_7/9.py", "exec")
+    exec(cell, names)
+    monkeypatch.setattr(np, "allclose", names["yes"])
+    assert found_in(FIRST) == ["numpy.allclose"]
+
+
+def test_a_notebook_without_checks_replaced_nothing(monkeypatch):
+    name = module(FIRST).__name__
+    monkeypatch.delitem(sys.modules, name)
+    assert found_in(FIRST) == []
+    assert found_in(FIRST, {"check": print}) == ["course_utils.checks"]
 
 
 # --- hostile submissions -----------------------------------------------------
