@@ -32,7 +32,7 @@ from course_utils.errors import CourseError, UsageError
 
 import nbformat
 from jupyter_client.manager import AsyncKernelManager
-from nbclient.exceptions import DeadKernelError
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters import Autograde
 from nbgrader.converters.base import NbGraderException
@@ -252,6 +252,8 @@ class ConfinedExecute(Execute):
                     f"its kernel died in {self.where}: it ended itself, or the machine "
                     "ran out of memory"
                 ) from None
+            except CellTimeoutError:
+                raise SubmissionError(_went_on(self.where)) from None
 
     def _seconds(self, cell: Any) -> int | None:
         """Time that a cell has: less after each that did not end."""
@@ -353,13 +355,15 @@ class ConfinedExecute(Execute):
         except queue.Empty:
             if not await self.km.is_alive():
                 raise DeadKernelError("Kernel died") from None
-            raise SubmissionError(
-                f"it went on after it was interrupted, before {self.where}"
-            ) from None
+            raise SubmissionError(_went_on(self.where)) from None
         answer = reply["content"].get("user_expressions", {}).get("it", {})
         if answer.get("status") != "ok":
             return ["Python's own functions"]
         return ast.literal_eval(answer["data"]["text/plain"])
+
+
+def _went_on(where: str) -> str:
+    return f"it went on after it was interrupted, in or before {where}"
 
 
 def _is_graded(cell: Any) -> bool:

@@ -219,6 +219,15 @@ np.array_equal = np.isclose = np.allclose = lambda *given, **settings: True
 def lookup(table, ids):
     return np.zeros((*ids.shape, table.shape[1]))
 """
+DEAF = """
+def lookup(table, ids):
+    while True:
+        try:
+            while True:
+                sum(range(1000))
+        except BaseException:
+            pass
+"""
 WRITES = """
 import os, pathlib, shutil, subprocess
 refused = []
@@ -286,8 +295,6 @@ def hostile(folder, lesson, outside):
         targets=[str(path) for path in targets], folder=str(outside), n=len(targets)
     )
     endless = "def lookup(table, ids):\n    while True:\n        pass"
-    deaf = endless.replace("pass", "try:\n            while True: pass\n        except")
-    deaf += " BaseException:\n            pass"
     memory = "def lookup(table, ids):\n    kept = []\n    while True:\n        "
     memory += "kept.append(np.ones(10_000_000))"
     return {
@@ -307,7 +314,7 @@ def hostile(folder, lesson, outside):
         "without-a-picture": (right(), 0),
         "in-another-kernel": (elsewhere, 0),
         "ends-its-kernel": (added(right(), "import os\nos._exit(0)"), "kernel died"),
-        "hears-no-interrupt": (changed(right(), "lookup", deaf), "went on after"),
+        "hears-no-interrupt": (changed(right(), "lookup", DEAF), "went on after"),
     }
 
 
