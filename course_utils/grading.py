@@ -27,7 +27,7 @@ from typing import Any
 
 from course_utils import checks
 from course_utils.confine import landlock_version
-from course_utils.data.fetch import cache_folder
+from course_utils.data.fetch import cache_folder, catalog, locate, prepare
 from course_utils.errors import CourseError, UsageError
 
 import nbformat
@@ -43,6 +43,7 @@ from traitlets import Bool, Integer
 from traitlets.config import Config, PyFileConfigLoader
 
 CONFINE = Path(__file__).with_name("confine.py")
+CHECKS = Path(checks.__file__).parent
 CONFIG = "nbgrader_config.py"
 # Seconds for a kernel to answer between two cells, once it was interrupted.
 ANSWER_SECONDS = 20
@@ -143,6 +144,15 @@ class RestoreChecks(NbGraderPreprocessor):
 _NOTE = {"course": True}
 
 
+def _data_of(name: str) -> list[str]:
+    """Name the data sets of a lesson."""
+    return [
+        one.name
+        for one in catalog().values()
+        if name[:2] in {f"{number:02}" for number in one.lessons}
+    ]
+
+
 def _metadata(name: str, points: dict[str, float], answers: set[str]) -> dict:
     cell = {
         "grade": name in points,
@@ -239,8 +249,19 @@ class ConfinedExecute(Execute):
             )
         self.timeouts = 0
         self.where = "its first cell"
-        # Such as lesson_01: the checks that the notebook imports.
-        self.lesson = f"lesson_{resources['unique_key'][:2]}"
+        name = resources["unique_key"]
+        missing = [one for one in _data_of(name) if not locate(one)]
+        if missing:
+            # Without its data a right answer would earn nothing.
+            raise SubmissionError(
+                f"Nothing is downloaded while grading, and {', '.join(missing)} is not "
+                f"here: run `course data {' '.join(missing)}`."
+            )
+        # Such as lesson_01: the checks that the notebook imports. An assignment of
+        # your own may have none.
+        self.lesson = f"lesson_{name[:2]}"
+        if not (CHECKS / f"{self.lesson}.py").exists():
+            self.lesson = ""
         with tempfile.TemporaryDirectory(
             prefix="course-grade-", ignore_cleanup_errors=True
         ) as scratch:
@@ -331,8 +352,9 @@ class ConfinedExecute(Execute):
 
     async def _look(self, cell: Any, mend: bool) -> list[str]:
         """Name what the notebook replaced; give it the course's checks again."""
-        folder = str(Path(checks.__file__).parent)
-        arguments = f"{self.lesson!r}, {folder!r}, {mend}, get_ipython().user_ns"
+        if not self.lesson:
+            return []
+        arguments = f"{self.lesson!r}, {str(CHECKS)!r}, {mend}, get_ipython().user_ns"
         found = await self._ask(
             f"(lambda ns: (exec({PROBE!r}, ns), ns['replaced']({arguments}))[1])"
             "({'__name__': 'course'})"
@@ -629,6 +651,8 @@ def grade(
     ------
     UsageError
         When the lesson was not released or a student submitted nothing.
+    DataError
+        When the lesson's data are not here and cannot be had.
     """
     config = read_config(root)
     config.Autograde.force = force
@@ -648,6 +672,8 @@ def grade(
             raise UsageError(f"There is no submitted/{student}/{assignment}.")
     if not found:
         raise UsageError(f"There is no submission in submitted/STUDENT/{assignment}.")
+    for name in _data_of(assignment):
+        prepare(name)
     for student in students or found:
         on_start(student)
         yield _grade_one(config, assignment, student)

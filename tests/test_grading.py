@@ -447,6 +447,16 @@ def test_without_landlock_nothing_is_run_unless_one_says_so(tmp_path, monkeypatc
     assert (one.problem, one.score, one.max_score) == ("", 0, 5)
 
 
+def test_no_submission_is_run_without_its_lessons_data(tmp_path, monkeypatch):
+    folder = courses.make_course(tmp_path, FIRST, whole=False)
+    courses.submit(folder, FIRST, "mary", courses.right(folder, FIRST))
+    monkeypatch.setattr(grading, "prepare", lambda name: None)
+    monkeypatch.setattr(grading, "locate", lambda name: None)
+    (one,) = grading.grade(folder, FIRST.name)
+    assert "run `course data imdb glove`" in one.problem
+    assert one.score == 0
+
+
 def test_grading_says_what_is_missing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(lessons, "ROOT", tmp_path)
     assert main(["grade", "1"]) == 2
