@@ -23,7 +23,7 @@ c.ClearSolutions.code_stub = {"python": STUB}
 
 # A cell may take this long. Submissions are run one at a time, each in one kernel.
 c.Execute.timeout = 300
-# Beyond this, a cell ends with MemoryError: no lesson needs half of it.
+# Beyond this, a cell ends with MemoryError; the largest lesson holds 3,000.
 c.ConfinedExecute.memory_mb = 6144
 
 # The course's own steps among nbgrader's: see course_utils/grading.py.

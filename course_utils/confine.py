@@ -52,8 +52,9 @@ def confine(
 ) -> None:
     """Give up, for good, the rights to everything but what is named.
 
-    Everything outside `hide` stays readable. TCP connections to others and, from
-    version 6 on, signals to other processes are given up too.
+    Everything outside `hide` stays readable. From version 4 on, TCP connections to
+    others are given up too, from version 6 on signals to other processes. Permissions
+    and dates of files are nothing that Landlock looks at.
 
     Parameters
     ----------

@@ -45,6 +45,8 @@ from traitlets.config import Config, PyFileConfigLoader
 CONFINE = Path(__file__).with_name("confine.py")
 CHECKS = Path(checks.__file__).parent
 CONFIG = "nbgrader_config.py"
+# Older ones let a file be emptied by its name.
+LANDLOCK = 3
 # Seconds for a kernel to answer between two cells, once it was interrupted.
 ANSWER_SECONDS = 20
 LEAST_SECONDS = 20
@@ -208,7 +210,7 @@ class ConfinedExecute(Execute):
     confined_elsewhere = Bool(
         False,
         help="Say that a container or another user keeps submissions from your files, "
-        "where the system has no Landlock.",
+        "where the system's own fence, Landlock, is missing or too old.",
     ).tag(config=True)
 
     def __init__(self, *args: Any, **settings: Any) -> None:
@@ -241,11 +243,12 @@ class ConfinedExecute(Execute):
         SubmissionError
             When the kernel dies, or goes on after it was interrupted.
         """
-        if not landlock_version() and not self.confined_elsewhere:
+        if landlock_version() < LANDLOCK and not self.confined_elsewhere:
             raise SubmissionError(
-                "This system has no Landlock, so a submission could write to your "
-                "files. Grade on Linux 5.13 or later; or, in a container or as a user "
-                "who owns nothing else, set c.ConfinedExecute.confined_elsewhere."
+                "This system has no Landlock, or an old one, so a submission could "
+                "change your files. Grade on Linux 6.2 or later; or, in a container or "
+                "as a user who owns nothing else, set "
+                "c.ConfinedExecute.confined_elsewhere."
             )
         self.timeouts = 0
         self.where = "its first cell"

@@ -435,10 +435,10 @@ def test_grading_a_class_takes_little_more_than_the_runs_themselves(tmp_path, ca
 # --- the command and the page ------------------------------------------------
 
 
-def test_without_landlock_nothing_is_run_unless_one_says_so(tmp_path, monkeypatch):
+def test_without_a_fence_nothing_is_run_unless_one_says_so(tmp_path, monkeypatch):
     folder = courses.make_course(tmp_path, FIRST, whole=False)
     courses.submit(folder, FIRST, "mary", courses.blank(folder, FIRST))
-    monkeypatch.setattr(grading, "landlock_version", lambda: 0)
+    monkeypatch.setattr(grading, "landlock_version", lambda: 2)
     (one,) = grading.grade(folder, FIRST.name)
     assert "no Landlock" in one.problem
     with open(folder / "nbgrader_config.py", "a", encoding="utf-8") as stream:
