@@ -1,4 +1,5 @@
-# Two commands: `make lab` opens the lessons, `make test` tests everything.
+# Two commands: `make lab` opens the lessons, `make test` tests everything but what
+# takes hours: `make test-all` does that too.
 # Both set up what they need first, in .venv; nothing else on the machine changes.
 PYTHON ?= python3
 ARGS ?=
@@ -15,9 +16,10 @@ test: .venv/ready-test
 	$(PYTEST) -n 2 --dist loadscope --nbval --nbval-current-env \
 	  --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300 $(ARGS)
 
-# The tests that take long too, such as the one that builds the book.
+# One thing at a time: these measure, run whole lessons again and again, and build the book.
 test-all: .venv/ready-book
-	@$(MAKE) test ARGS='-m "long or not long" $(ARGS)'
+	$(MAKE) test
+	$(PYTEST) -m long tests $(ARGS)
 
 # A site of the solved lessons, for reading without running.
 book: .venv/ready-book

@@ -76,6 +76,17 @@ def _parser(with_bench: bool) -> argparse.ArgumentParser:
         "--check", action="store_true", help="only tell whether they are up to date"
     )
     build.set_defaults(command=_build)
+    grade = commands.add_parser(
+        "grade", help="grade what students handed in, one line each"
+    )
+    grade.add_argument("lesson", metavar="LESSON", help="5, 05 or its name")
+    grade.add_argument(
+        "students", nargs="*", metavar="STUDENT", help="some of submitted/; none: all"
+    )
+    grade.add_argument(
+        "--force", action="store_true", help="grade again what was graded"
+    )
+    grade.set_defaults(command=_grade)
     data = commands.add_parser("data", help="fetch and verify what the lessons need")
     data.add_argument("names", nargs="*", metavar="NAME", help="data sets, see --list")
     data.add_argument(
@@ -213,6 +224,49 @@ def _build(options: argparse.Namespace) -> int:
     if authoring.write_readme():
         print("README.md: lesson table written")
     return 0
+
+
+def _grade(options: argparse.Namespace) -> int:
+    from course_utils import lessons
+
+    lesson = lessons.find_lessons([options.lesson])[0]
+    try:
+        from course_utils import grading
+    except ImportError as error:
+        if "nbgrader" not in str(error):
+            raise
+        raise CourseError(
+            "`course grade` needs nbgrader: run `pip install -e '.[instructor]'`."
+        ) from None
+
+    def on_start(student: str) -> None:
+        if sys.stdout.isatty():
+            print(f"… {student}", end="", flush=True)
+
+    refused = []
+    for one in grading.grade(
+        lessons.ROOT,
+        lesson.name,
+        options.students,
+        force=options.force,
+        on_start=on_start,
+    ):
+        if sys.stdout.isatty():
+            print("\r\x1b[K", end="")
+        if one.problem:
+            refused.append(one.student)
+            line = f"refused: {one.problem}"
+        else:
+            line = f"{one.score:g} of {one.max_score:g}"
+            line += "" if one.done else "  (graded before)"
+        print(f"{one.student}: {'; '.join([line, *one.notes])}", flush=True)
+    if refused:
+        print(
+            f"Not graded: {', '.join(refused)}. The grade book holds no score for "
+            "them; grades.csv will show 0.",
+            file=sys.stderr,
+        )
+    return int(bool(refused))
 
 
 def _data(options: argparse.Namespace) -> int:

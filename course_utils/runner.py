@@ -28,6 +28,9 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 BUDGET_SECONDS, BUDGET_MB = 120, 2048
 TIME_LINE = re.compile(r"\*\*Time\*\* [\d,]+ s to run")
 MEMORY_LINE = re.compile(r"\*\*Memory\*\* [\d,]+ MB")
+HIDDEN_TESTS = re.compile(
+    r"\n?### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS", re.DOTALL
+)
 
 
 @dataclass
@@ -231,9 +234,14 @@ def code_digest(notebook: Any) -> str:
     Returns
     -------
     str
-        sha256 over the sources of its code cells.
+        sha256 over the sources of its code cells. Hidden tests are left out: a
+        student does not run them, and they take no time.
     """
-    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    sources = [
+        HIDDEN_TESTS.sub("", cell.source)
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    ]
     return hashlib.sha256("\0".join(sources).encode()).hexdigest()
 
 
