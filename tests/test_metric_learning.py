@@ -169,6 +169,7 @@ def test_training_brings_equal_labels_together(loss):
 
 
 @pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @each_loss
 def test_a_compiled_network_can_be_cloned_saved_and_loaded(loss, tmp_path):
     network = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(4)])

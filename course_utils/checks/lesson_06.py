@@ -82,6 +82,8 @@ def vectorise(answer: Answer) -> str:
             given=f"{len(names)} names, lengths",
             slip="One length a name.",
         )
+        if np.asarray(lengths).dtype.kind not in "iu":
+            fail("Lengths are whole numbers: make their array one of int.")
         if not np.array_equal(lengths, true_lengths):
             slip = f"{names[0]} has {true_lengths[0]}, yours is {lengths[0]:g}."
             if np.array_equal(lengths, true_lengths - 2):
@@ -186,9 +188,15 @@ def column_gather(answer: Answer) -> str:
         true_lengths[0] = columns
         true_lengths[1] = 1
         states = torch.tensor(numbers, requires_grad=True)
-        raw = answer(states, torch.tensor(true_lengths))
-        if isinstance(raw, list | tuple) and all(map(torch.is_tensor, raw)) and raw:
-            raw = torch.stack(list(raw))
+        try:
+            raw = answer(states, torch.tensor(true_lengths))
+        except IndexError as error:
+            fail(
+                f"{str(error).capitalize()}: the first column is column 0, so a name "
+                "of n entries ends in column n − 1."
+            )
+        if isinstance(raw, list | tuple):
+            fail("A list came back; torch.stack makes one tensor of it.")
         got = _numpy(raw)
         given = f"states of shape {numbers.shape} and {batch} lengths"
         slip = ""
@@ -226,8 +234,8 @@ def column_gather(answer: Answer) -> str:
                 if np.allclose(got, wrong, atol=1e-6):
                     fail(sentence)
             fail(
-                f"For a name of {true_lengths[2]} entries I expected the state of "
-                f"column {true_lengths[2] - 1}, and that is not what came."
+                f"For a name with {true_lengths[2]} real entries I expected the state "
+                f"of column {true_lengths[2] - 1}, and that is not what came."
             )
         if not torch.is_tensor(raw) or not raw.requires_grad:
             fail(
@@ -372,6 +380,17 @@ def get_penultimate(answer: Answer) -> str:
             got = expect_shape("get_penultimate", got, shape, given=given, slip=slip)
             if not np.allclose(got, right, atol=1e-5):
                 _fail_for_vectors(got, net, ids, lengths, with_lengths)
+        if not torch.is_tensor(raw):
+            fail("Return a tensor, as the network does: without .numpy().")
+        net.train()
+        with torch.no_grad():
+            dropped = _numpy(answer(net, ids.clone()))
+        net.eval()
+        if not np.allclose(dropped, right, atol=1e-5):
+            fail(
+                "While the network is in training mode, the vectors change by chance: "
+                "leave dropout out."
+            )
         with torch.no_grad():
             padded = _numpy(answer(net, torch.nn.functional.pad(ids, (0, 5))))
         if np.shape(padded) != right.shape or not np.allclose(padded, right, atol=1e-5):
@@ -391,8 +410,8 @@ def get_penultimate(answer: Answer) -> str:
                 "read by its rnn to the true end."
             )
     return (
-        "These are the numbers from which the last layer makes its answer, with any "
-        "padding, for networks with a convolution and without."
+        "These are the vectors from which the answer is made, with any padding, for "
+        "networks with a convolution and without."
     )
 
 
@@ -440,8 +459,8 @@ def _fail_for_vectors(
             fail(sentence)
     how = "with lengths given" if with_lengths else "without lengths"
     fail(
-        f"Called {how}, net.fc(get_penultimate(net, ids)) is not what the network "
-        "answers. Compare your lines with those of forward, one by one."
+        f"Called {how}, your vectors are not those that forward calls `vectors`. "
+        "Compare your lines with its lines, one by one."
     )
 
 
@@ -519,10 +538,11 @@ def vote(answer: Answer) -> str:
 @exercise(
     "6.6",
     hints=[
-        "Probabilities and shares lie between 0 and 1, margins do not. Which of the "
-        "three decides if you add them up as they are?",
+        "Probabilities and shares lie between 0 and 1, margins do not. Bring the three "
+        "to one scale, each row by itself. Is one of them too flat to be heard then?",
         "Make something like probabilities of the margins: exp(3 · margin), divided by "
-        "the row's sum. Then a weighted sum of three tables on one scale.",
+        "the row's sum. The 3 sharpens them. Then a weighted sum of three tables, with "
+        "little weight for the votes: they know what the softmax knows.",
         "`odds = np.exp(3 * margins)`, `odds /= odds.sum(axis=1, keepdims=True)`, then "
         "`0.5 * softmax + 0.1 * votes + odds`. Still short of the bar? Change the "
         "weights, or train the network for more epochs.",
@@ -590,7 +610,10 @@ def blend(answer: Answer, said: Sequence[np.ndarray], labels: np.ndarray) -> str
     best = max(each, key=each.__getitem__)
     bar = each[best] + MORE
     if f1 < bar:
-        slip = "Try other weights, or make the three scales alike first."
+        slip = (
+            "Sharpen the margins, exp(t · margin) with t above 1, each row divided by "
+            "its sum, and give the votes less weight."
+        )
         for name, answers in alone.items():
             if np.mean(whole == answers) > 0.985:
                 slip = (

@@ -49,6 +49,11 @@ def letters_counted(names, index):
     return ids, np.array(lengths) - 2
 
 
+def float_lengths(names, index):
+    ids, lengths = by_lists(names, index)
+    return ids, np.array(lengths, float)
+
+
 def only_ids(names, index):
     return np.array(by_lists(names, index)[0])
 
@@ -88,6 +93,10 @@ def by_stack(states, lengths):
 
 def by_list(states, lengths):
     return [row[int(n) - 1] for row, n in zip(states, lengths, strict=True)]
+
+
+def one_behind_the_end(states, lengths):
+    return states[torch.arange(len(states)), lengths]
 
 
 def last_column(states, lengths):
@@ -198,13 +207,21 @@ def one_by_one(net, ids, lengths=None):
     return torch.stack(vectors)
 
 
-def with_dropout_layer(net, ids, lengths=None):
+def by_children(net, ids, lengths=None):
     real = ids.ne(0)
     x = net.emb(ids)
     if "conv" in dict(net.named_children()):
         x = net.conv(x.permute(0, 2, 1)).permute(0, 2, 1).clamp(min=0)
-    states = net.rnn(net.drop(x * real[..., None]), real.sum(1))
-    return by_gather(states, real.sum(1)).numpy()
+    states = net.rnn(x * real[..., None], real.sum(1))
+    return by_gather(states, real.sum(1))
+
+
+def as_numpy(net, ids, lengths=None):
+    return by_children(net, ids).numpy()
+
+
+def dropout_left_in(net, ids, lengths=None):
+    return net.drop(by_children(net, ids))
 
 
 def the_suggested(net, ids, lengths=None):
@@ -359,6 +376,7 @@ ANSWERS = {
             (zeros_in_front, "in front"),
             (letters_counted, "begin and end are entries"),
             (only_ids, "two things"),
+            (float_lengths, "whole numbers"),
             (no_begin_or_end, "a column each"),
             (begin_and_end_swapped, "changed places"),
             (unknown_left_out, "left out"),
@@ -366,8 +384,10 @@ ANSWERS = {
         ],
     ),
     "column_gather": Answers(
-        right=[by_gather, by_stack, by_list],
+        right=[by_gather, by_stack],
         wrong=[
+            (by_list, "torch.stack"),
+            (one_behind_the_end, "the first column is column 0"),
             (last_column, "last column for all"),
             (one_too_far, "one column too far"),
             (all_lengths_for_all, "every length for every name"),
@@ -389,9 +409,11 @@ ANSWERS = {
         ],
     ),
     "get_penultimate": Answers(
-        right=[one_by_one, with_dropout_layer],
+        right=[one_by_one, by_children],
         wrong=[
-            (the_suggested, "net.fc(get_penultimate(net, ids))"),
+            (the_suggested, "forward calls `vectors`"),
+            (as_numpy, "Return a tensor"),
+            (dropout_left_in, "leave dropout out"),
             (conv_forgotten, "letters went into rnn directly"),
             (rnn_not_told, "not told the lengths"),
             (padding_read, "last column, after the masks"),
