@@ -70,9 +70,14 @@ def test_ag_news_is_loaded_from_its_own_files(monkeypatch, tmp_path):
     with open(tmp_path / "train.csv", "w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, quoting=csv.QUOTE_ALL)
         writer.writerow(["4", "Two\\lines", 'a "quoted" word'])
+        writer.writerow(
+            ["3", "#36;5 &lt;b&gt;off&lt;/b&gt;", "AT&T #39;s quot;deal quot;"]
+        )
     monkeypatch.setattr(module, "fetch", lambda name: tmp_path)
     (x_train, y_train), (x_test, y_test) = load_news("ag_news")
-    assert x_train.tolist() == ['Two lines a "quoted" word']
-    assert [NEWS_DESKS[y] for y in y_train] == ["Sci/Tech"]
+    assert x_train[0] == 'Two lines a "quoted" word'
+    assert x_train[1] == """$5 off AT&T 's "deal \""""
+    assert [NEWS_DESKS[y] for y in y_train] == ["Sci/Tech", "Business"]
     assert len(x_test) == 7_600 and np.bincount(y_test).tolist() == [1_900] * 4
+    assert not any("&lt;" in text or "#39;" in text for text in x_test)
     assert x_test[0].startswith("Fears for T N pension after talks Unions")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import html
 import re
+from pathlib import Path
 
 from course_utils.data.fetch import fetch
+from course_utils.errors import DataError
 
 import numpy as np
 
@@ -23,6 +26,9 @@ HEADER_LINES = 3
 SOURCES = ("newsgroups", "ag_news")
 # "in article <…> some address (some name) writes": who is quoted, and where it ran.
 ATTRIBUTION = re.compile(r"\bin article (?:\S+ ){1,40}?(?:writes?|wrote|says?)\b")
+# "#39;" and "quot;": what AG News kept of HTML when it lost the ampersands.
+ENTITY = re.compile(r"(?<!&)(#\d+|\b(?:quot|amp|lt|gt));")
+TAG = re.compile(r"<[^<>]+>")
 
 
 def load_news(source: str = "newsgroups") -> Split:
@@ -38,7 +44,7 @@ def load_news(source: str = "newsgroups") -> Split:
         Taken out here, because they give the desk away: names of newsgroups, and
         the line that names who is quoted from which article. Left out: posts that
         are empty then, or repeated. ``"ag_news"``: 120,000 + 7,600 stories, title
-        and description.
+        and description, with the remains of HTML turned into what they stood for.
 
     Returns
     -------
@@ -88,11 +94,55 @@ def _posts(half: str, seen: set[str]) -> list[tuple[str, int]]:
 
 
 def _stories(half: str) -> list[tuple[str, int]]:
-    """Text and desk of each story of AG News; the file counts desks from 1."""
-    path = fetch("ag-news") / f"{half}.csv"
-    with open(path, encoding="utf-8", newline="") as stream:
-        rows = [
-            (f"{title} {description}".replace("\\", " "), int(desk) - 1)
-            for desk, title, description in csv.reader(stream)
-        ]
-    return [(" ".join(text.split()), label) for text, label in rows]
+    """Text and desk of each story of AG News."""
+    return read_stories(fetch("ag-news") / f"{half}.csv")
+
+
+def read_stories(path: Path) -> list[tuple[str, int]]:
+    """Read stories from a CSV file without a header.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Lines of three fields, as AG News has them: desk from 1, title, description.
+        Or of two: text, desk from 0.
+
+    Returns
+    -------
+    list of (str, int)
+        Text, and position in ``NEWS_DESKS``.
+
+    Raises
+    ------
+    DataError
+        When the file cannot be read, or a line is not of this form.
+    """
+    stories = []
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            lines = csv.reader(stream)
+            for fields in lines:
+                if len(fields) == 2:
+                    text, desk = fields[0], int(fields[1])
+                else:
+                    first, title, description = fields
+                    text, desk = f"{title} {description}", int(first) - 1
+                if desk not in range(len(NEWS_DESKS)):
+                    raise ValueError
+                stories.append((_without_markup(text), desk))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, csv.Error) as error:
+        raise DataError(
+            f"{path} is no file of stories: a line holds desk (1 to 4), title and "
+            f"description, or text and desk (0 to 3); line {lines.line_num} does not."
+        ) from error
+    return stories
+
+
+def _without_markup(text: str) -> str:
+    """Text as it was meant: entities resolved, tags and line breaks gone."""
+    text = ENTITY.sub(r"&\1;", text.replace("\\", " "))
+    # Twice: "&amp;lt;b&amp;gt;" stands for "&lt;b&gt;", and that for a tag.
+    text = html.unescape(html.unescape(text))
+    return " ".join(TAG.sub(" ", text).split())

@@ -11,12 +11,15 @@ import time
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from course_utils.data.fetch import cache_folder, digest, fetch, locked
 from course_utils.errors import DataError
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WIDTH = 384
 MAX_TOKENS = 96
@@ -83,25 +86,58 @@ class SentenceEncoder:
         """
         import torch
 
+        vectors = np.zeros((len(texts), WIDTH), np.float32)
+        ids = self._tokens(texts, max_tokens)
+        self.network.eval()
+        for rows in _reported(_batches(ids), ids, progress):
+            with torch.inference_mode():
+                vectors[rows] = self._means([ids[row] for row in rows]).numpy()
+        return vectors
+
+    def embed(self, texts: Sequence[str], *, max_tokens: int = MAX_TOKENS) -> Tensor:
+        """Compute the vectors of one batch so that gradients flow back.
+
+        In training mode (``network.train()``) dropout is on.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            At least one; all are computed at once.
+        max_tokens : int
+            As for `encode`.
+
+        Returns
+        -------
+        torch.Tensor of shape (n_texts, 384), float32
+            As `encode` gives them.
+
+        Raises
+        ------
+        ValueError
+            When `max_tokens` is not between 3 and 512.
+        """
+        return self._means(self._tokens(texts, max_tokens))
+
+    def _tokens(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+        """Ids of each text's first tokens."""
         if not 3 <= max_tokens <= 512:
             raise ValueError(f"max_tokens is {max_tokens}; choose 3 to 512.")
-        vectors = np.zeros((len(texts), WIDTH), np.float32)
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(max_tokens)
-        ids = [read.ids for read in self.tokenizer.encode_batch_fast(list(texts))]
-        for rows in _reported(_batches(ids), ids, progress):
-            longest = max(len(ids[row]) for row in rows)
-            table = torch.zeros((len(rows), longest), dtype=torch.long)
-            real = torch.zeros((len(rows), longest, 1))
-            for place, row in enumerate(rows):
-                table[place, : len(ids[row])] = torch.as_tensor(ids[row])
-                real[place, : len(ids[row])] = 1
-            with torch.inference_mode():
-                states = self.network(table, real[..., 0]).last_hidden_state
-                means = (states * real).sum(dim=1) / real.sum(dim=1)
-                means = torch.nn.functional.normalize(means)
-            vectors[rows] = means.numpy()
-        return vectors
+        return [read.ids for read in self.tokenizer.encode_batch_fast(list(texts))]
+
+    def _means(self, ids: Sequence[Sequence[int]]) -> Tensor:
+        """Mean over each text's own tokens, of length 1."""
+        import torch
+
+        table = torch.zeros((len(ids), max(map(len, ids))), dtype=torch.long)
+        real = torch.zeros((*table.shape, 1))
+        for place, row in enumerate(ids):
+            table[place, : len(row)] = torch.as_tensor(row)
+            real[place, : len(row)] = 1
+        states = self.network(table, real[..., 0]).last_hidden_state
+        means = (states * real).sum(dim=1) / real.sum(dim=1)
+        return torch.nn.functional.normalize(means)
 
 
 @cache
