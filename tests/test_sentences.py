@@ -173,7 +173,7 @@ def test_the_first_time_an_estimate_is_shown_and_then_no_more(own_cache, capsys)
     texts = [f"post number {n} about the weather" for n in range(600)]
     encode_sentences(texts)
     said = capsys.readouterr()
-    assert "Encoding 600 texts for the first time: about" in said.out + said.err
+    assert "Encoding 600 texts: about" in said.out + said.err
     encode_sentences(texts)
     said = capsys.readouterr()
     assert said.out + said.err == ""

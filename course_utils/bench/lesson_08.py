@@ -137,9 +137,13 @@ def shorten(split: Split, few: int | None) -> Split:
     tuple
         As `split`.
     """
-    kept = [np.random.default_rng(0).permutation(len(y))[:few] for _, y in split]
+    if few is None:  # the same order: these texts' vectors may be kept already
+        return split
     (x, y), (more_x, more_y) = split
-    return (x[kept[0]], y[kept[0]]), (more_x[kept[1]], more_y[kept[1]])
+    first, second = (
+        np.random.default_rng(0).permutation(len(half))[:few] for half in (y, more_y)
+    )
+    return (x[first], y[first]), (more_x[second], more_y[second])
 
 
 def measure(lesson: dict[str, Any], source: str, seeds: int) -> list[dict[str, Any]]:

@@ -239,9 +239,8 @@ def _name(texts: Sequence[str], max_tokens: int) -> str:
 
 def _rounded(texts: Sequence[str], max_tokens: int, progress: bool) -> np.ndarray:
     encoder = load_sentence_encoder()
-    return encoder.encode(texts, max_tokens=max_tokens, progress=progress).astype(
-        np.float16
-    )
+    made = encoder.encode(texts, max_tokens=max_tokens, progress=progress)
+    return made.astype(np.float16)
 
 
 def _read(path: Path, n_texts: int) -> np.ndarray | None:
@@ -309,6 +308,5 @@ def _reported(
                     f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
                 )
                 bar.write(
-                    f"Encoding {len(ids):,} texts for the first time: about {about} "
-                    "on this machine. The vectors are kept."
+                    f"Encoding {len(ids):,} texts: about {about} on this machine."
                 )
