@@ -423,6 +423,59 @@ def surname_net() -> Figure:
     return drawing
 
 
+@figure
+def five_acts() -> Figure:
+    drawing, ax = _canvas(9, 3.3, (-0.3, 20.3), (-2.3, 4.6))
+    acts = [
+        ("label a little", "250 posts,\none a thread", plotting.SKY),
+        ("heuristics", "word lists,\na learner", plotting.SKY),
+        ("the vote", "labels with\na confidence", plotting.YELLOW),
+        ("fine-tune", "a head on a\nfrozen encoder", plotting.GREEN),
+        ("search, judge", "posts that no-\nbody selected", plotting.ORANGE),
+    ]
+    for number, (name, what, color) in enumerate(acts):
+        left = 4.1 * number
+        ax.add_patch(Rectangle((left, 0), 3.4, 3.4, facecolor=color, alpha=0.75))
+        ax.text(left + 0.15, 3.6, str(number + 1), fontsize=12, color="#555555")
+        ax.text(left + 1.7, 2.6, name, ha="center", fontsize=12, weight="bold")
+        ax.text(left + 1.7, 1.0, what, ha="center", va="center", fontsize=11)
+        if number:
+            _arrow(ax, (left - 0.7, 1.7), (left, 1.7))
+    back = {"arrowstyle": "-|>", "color": "#444444", "linewidth": 1.6}
+    ax.plot([18.1, 18.1, 5.8], [-0.1, -1.2, -1.2], color="#444444", linewidth=1.6)
+    ax.annotate("", (5.8, -0.05), (5.8, -1.25), arrowprops=back)
+    words = "another heuristic moves every later figure"
+    ax.text(12, -2.0, words, ha="center", fontsize=11)
+    return drawing
+
+
+@figure
+def triplet() -> Figure:
+    drawing, ax = _canvas(9, 3.4, (-0.4, 19.4), (-0.6, 6.6))
+    for left, title, rival in ((0, "before", (4.6, 3.6)), (10.2, "after", (8.0, 5.2))):
+        anchor, friend = (2.6, 2.6), (6.0, 1.8) if left == 0 else (4.3, 2.2)
+        ax.text(left, 6.1, title, fontsize=12, weight="bold")
+        places = (
+            (anchor, plotting.BLUE, "o", "anchor"),
+            (friend, plotting.BLUE, "o", "positive"),
+            (rival, plotting.ORANGE, "s", "negative"),
+        )
+        for end, color in ((friend, plotting.BLUE), (rival, plotting.ORANGE)):
+            xs, ys = (left + anchor[0], left + end[0]), (anchor[1], end[1])
+            ax.plot(xs, ys, color=color, linewidth=1.4, linestyle="--")
+        for (x, y), color, marker, name in places:
+            ax.plot(left + x, y, marker, color=color, markersize=13)
+            ax.text(left + x, y - 1.0, name, ha="center", fontsize=11)
+        if left:
+            turn = np.linspace(-0.35, 0.75, 40)
+            for radius, line in ((1.75, "-"), (4.6, ":")):
+                xs = left + anchor[0] + radius * np.cos(turn)
+                ax.plot(xs, anchor[1] + radius * np.sin(turn), line, color="#777777")
+            _arrow(ax, (left + 4.5, 3.75), (left + 6.1, 4.65))
+            ax.text(left + 5.0, 3.2, "margin", fontsize=11, color="#555555")
+    return drawing
+
+
 if __name__ == "__main__":
     for written in draw():
         print(written.name)

@@ -2,6 +2,7 @@
 
 from course_utils.data.fashion_mnist import FASHION_MNIST_CLASSES, load_fashion_mnist
 from course_utils.data.imdb import load_imdb
+from course_utils.data.news import NEWS_DESKS, load_news
 from course_utils.data.photos import load_photo_credits, load_photos
 from course_utils.data.pretrained import (
     decode_predictions,
@@ -10,18 +11,23 @@ from course_utils.data.pretrained import (
     scale_pixels,
 )
 from course_utils.data.reuters import load_reuters, reuters_topics
+from course_utils.data.sentences import encode_sentences, load_sentence_encoder
 from course_utils.data.surnames import load_surnames, romanise, surname_nationalities
 
 __all__ = [
     "FASHION_MNIST_CLASSES",
+    "NEWS_DESKS",
     "decode_predictions",
+    "encode_sentences",
     "load_fashion_mnist",
     "load_glove",
     "load_imdb",
     "load_mobilenet_v2",
+    "load_news",
     "load_photo_credits",
     "load_photos",
     "load_reuters",
+    "load_sentence_encoder",
     "load_surnames",
     "reuters_topics",
     "romanise",
