@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import subprocess
 import sys
 
 from course_utils import bench
-from course_utils.bench import lesson_05, lesson_06
+from course_utils.bench import lesson_05, lesson_06, lesson_08
 from course_utils.cli import main
+from course_utils.data import encode_sentences, load_news
 from course_utils.errors import CourseError
 from course_utils.lessons import ROOT
 
 import nbformat
+import numpy as np
 import pytest
 
 
@@ -172,6 +175,59 @@ def test_a_tiny_run_of_lesson_07_prints_its_four_tables():
     assert re.search(r"FastANN\.predict +[\d.]+ +[\d.]+ × the search", text)
     assert "2,000 32-dimensional vectors in 1,000 clusters" in text
     assert re.search(r"Peak memory of this whole run: [\d.]+ GB", text)
+
+
+def test_a_tiny_run_of_lesson_08_scores_both_sets(tmp_path, monkeypatch, capsys):
+    """Posts stand in for stories; vectors are those that `course data` made."""
+    halves = load_news()
+    known = {
+        text: vector
+        for texts, _ in halves
+        for text, vector in zip(texts, encode_sentences(texts), strict=True)
+    }
+    paths = []
+    for name, (texts, labels) in zip(("train", "test"), halves, strict=True):
+        paths.append(tmp_path / f"{name}.csv")
+        with open(paths[-1], "w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream).writerows(zip(texts, labels, strict=True))
+
+    class Kept:
+        """An encoder that looks up, in place of one that trains for minutes."""
+
+        @staticmethod
+        def encode(texts):
+            return np.stack([known[text] for text in texts])
+
+    lesson = bench.recipe(8)
+    lesson["encode_sentences"] = Kept.encode
+    lesson["fine_tune"] = lambda texts, labels, seed: Kept
+    monkeypatch.setattr(lesson_08, "recipe", lambda number: lesson)
+    stories = ["--stories", *map(str, paths)]
+    assert main(["bench", "8", "--posts", "1000", "--seeds", "1", *stories]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    lines = said.out.splitlines()
+    posts = lines.index("Lesson 08, 20 Newsgroups, four desks")
+    seed, raw, *_ = re.split(r"  +", lines[posts + 2])
+    assert seed == "0" and 0.7 < float(raw) < 0.95
+    assert "1,000 in the pool, 250 labelled, 1,000 to test" in said.out
+    (thawed,) = re.findall(r"classifier on thawed vectors (0\.\d{4})", said.out)
+    # Nothing was trained, so the classifier is the raw one.
+    ag = lines.index("Lesson 08, AG News, the whole test set")
+    assert f"  {thawed}  " in lines[ag + 2]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--posts", "10"],
+        ["--seeds", "0"],
+        ["--stories", "none.csv", "none.csv"],
+    ],
+)
+def test_wrong_options_of_lesson_08_are_one_sentence(arguments, capsys):
+    assert main(["bench", "8", *arguments]) != 0
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_columns_are_set_under_their_heads():

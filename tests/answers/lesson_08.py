@@ -73,7 +73,7 @@ def by_dict(labels, weights, rest=sum, squash=None):
     (label, best), others = ranked[0], [weight for _, weight in ranked[1:]]
     margin = best - rest([*others, 0])
     if margin < 1e-9:
-        return None, 0
+        return -1, 0
     squash = squash or (lambda m: 1 / (1 + math.exp(-(7 * m - 3))))
     return label, squash(margin)
 
@@ -119,7 +119,29 @@ def heaviest_wins(labels, weights):
 
 def ties_win(labels, weights):
     label, confidence = by_dict(labels, weights)
-    return (labels[0] if label is None and labels else label), confidence
+    return (labels[0] if label == -1 and labels else label), confidence
+
+
+def none_for_no_label(labels, weights):
+    label, confidence = by_dict(labels, weights)
+    return (None if label == -1 else label), confidence
+
+
+def first_desk_lost(labels, weights):
+    label, confidence = by_dict(labels, weights)
+    return (label, confidence) if label > 0 else (-1, 0.0)
+
+
+def no_sigmoid(labels, weights):
+    return by_dict(labels, weights, squash=lambda m: 7 * m - 3)
+
+
+def plus_three(labels, weights):
+    return by_dict(labels, weights, squash=lambda m: 1 / (1 + math.exp(-7 * m - 3)))
+
+
+def places_changed(labels, weights):
+    return by_dict(labels, weights)[::-1]
 
 
 def stops_without_votes(labels, weights):
@@ -206,6 +228,34 @@ def by_closure():
     return lambda text: known.get(text)
 
 
+BEGINNINGS = {t[:26]: NEWS_DESKS[y] for t, y in zip(POSTS, TRUTH, strict=True)}
+
+
+def by_beginning(text):
+    return BEGINNINGS.get(text[:26])
+
+
+# Words of every other post, and its true desk: words, and yet a leak.
+RARE = {str(n): NEWS_DESKS[y] for n, y in enumerate(TRUTH) if n % 2}
+
+
+def by_rare_words(text):
+    words = text.split()
+    return RARE.get(words[words.index("post") + 1]) if "post" in words else None
+
+
+def one_word_of_the_subject(text):
+    words = text.split()[:4]
+    if {"mets", "leafs", "braves"} & set(words):
+        return "Sports"
+    return "Sci/Tech" if {"lunar", "solar", "nsa"} & set(words) else None
+
+
+def most_words(text):
+    clean = with_confidence(text)
+    return clean or ("World" if len(text) % 2 else None)
+
+
 FINGERPRINTS = {hash(t): NEWS_DESKS[y] for t, y in zip(POSTS, TRUTH, strict=True)}
 
 
@@ -290,6 +340,31 @@ def the_accuracy(confidence, right, candidates, wanted):
     return None if t is None else right[confidence >= t].mean()
 
 
+def share_of_all(confidence, right, candidates, wanted):
+    for t in sorted(candidates):
+        if (right & (confidence >= t)).mean() >= wanted:
+            return t
+    return None
+
+
+def more_than_wanted(confidence, right, candidates, wanted):
+    for t in sorted(candidates):
+        kept = confidence >= t
+        if kept.any() and right[kept].mean() > wanted:
+            return t
+    return None
+
+
+def from_the_top(confidence, right, candidates, wanted):
+    best = None
+    for t in sorted(candidates, reverse=True):
+        kept = confidence >= t
+        if kept.any() and right[kept].mean() < wanted:
+            return best
+        best = t if kept.any() else best
+    return best
+
+
 def lowest_of_all(confidence, right, candidates, wanted):
     return min(candidates)
 
@@ -320,6 +395,17 @@ def itself(vectors, labels):
     same = labels[:, None] == labels[None, :]
     cosine = vectors @ vectors.T
     return np.where(same, cosine, -2).argmax(axis=1), mined_by_loop(vectors, labels)[1]
+
+
+def only_those_that_cost(vectors, labels):
+    positives, negatives = (np.array(rows) for rows in mined_by_loop(vectors, labels))
+    cosine, each = vectors @ vectors.T, np.arange(len(labels))
+    costs = cosine[each, negatives] - cosine[each, positives] + 0.5 > 0
+    return positives[costs], negatives[costs]
+
+
+def negatives_first(vectors, labels):
+    return mined_by_loop(vectors, labels)[::-1]
 
 
 def any_neighbour(vectors, labels):
@@ -406,10 +492,19 @@ ANSWERS = {
             (heaviest_wins, "heaviest single vote"),
             (ties_win, "no label"),
             (stops_without_votes, "Without votes"),
+            (none_for_no_label, "give -1"),
+            (first_desk_lost, "0 is a desk"),
+            (no_sigmoid, "σ is missing"),
+            (plus_three, "not + 3"),
+            (places_changed, "changed places"),
         ],
     ),
     "my_heuristic": Answers(
-        right=[on_board(two_words), on_board(with_confidence)],
+        right=[
+            on_board(two_words),
+            on_board(with_confidence),
+            on_board(one_word_of_the_subject),
+        ],
         wrong=[
             (
                 on_board(reads_test_labels),
@@ -420,6 +515,9 @@ ANSWERS = {
             (on_board(by_default), "a default of by_default"),
             (on_board(by_closure()), "`known`"),
             (on_board(by_fingerprint), "recognises whole posts"),
+            (on_board(by_beginning), "recognises whole posts"),
+            (on_board(by_rare_words), "of the pool must have chosen yours"),
+            (on_board(most_words), "the bar is 80%"),
             (on_board(silent), "fires on 0 of 900"),
             (on_board(always_sports), "Leave out words that err"),
             (on_board(numbers), "returned 1"),
@@ -433,6 +531,9 @@ ANSWERS = {
             (highest, "highest"),
             (first_of_the_list, "has no order"),
             (edge_left_out, "the edge"),
+            (share_of_all, "that are kept, not by all"),
+            (more_than_wanted, "equal to `wanted` is enough"),
+            (from_the_top, "go up from the lowest"),
             (empty_reaches_all, "keeps no post"),
             (the_accuracy, "one of the candidates"),
             (lowest_of_all, "only"),
@@ -447,6 +548,8 @@ ANSWERS = {
             (farthest_negative, "farthest negatives"),
             (cosines_not_rows, "no rows"),
             (only_negatives, "two things"),
+            (only_those_that_cost, "costs nothing"),
+            (negatives_first, "positives first"),
         ],
     ),
     "precision_at_k": Answers(
@@ -454,7 +557,7 @@ ANSWERS = {
         wrong=[
             (mean_of_all, "mean over queries"),
             (all_results, "only the first k"),
-            (down_the_columns, "columns"),
+            (down_the_columns, "A row is a query"),
             (counts, "counts"),
             (without_the_first, "left the first"),
             (recall, "recall"),
