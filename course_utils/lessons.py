@@ -22,6 +22,7 @@ TITLES = {
     "05_siamese_fashion_mnist": "Siamese networks: a map of garments",
     "06_surname_lookup": "Surname look-up",
     "07_fast_neighbors": "Fast neighbours",
+    "08_similarity_search": "From raw stories to a tuned similarity search",
 }
 
 

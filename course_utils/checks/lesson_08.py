@@ -14,6 +14,7 @@ from course_utils.checks.core import (
     expect_shape,
     fail,
 )
+from course_utils.checks.summary import summary_of
 from course_utils.data import NEWS_DESKS
 from course_utils.weak_supervision import (
     ABSTAIN,
@@ -898,3 +899,6 @@ def precision_at_k(answer: Answer) -> str:
 def _numpy(got: Any) -> Any:
     """Bring a tensor to NumPy; leave everything else as it is."""
     return got.detach().cpu().numpy() if hasattr(got, "detach") else got
+
+
+summary = summary_of(__name__, look_back="Eight lessons, one table")
