@@ -503,7 +503,7 @@ def replaced(
             continue
         for key, value in list(vars(module).items()):
             if (
-                isinstance(value, types.FunctionType)
+                type(value) is types.FunctionType  # asks the value nothing
                 and "ipykernel_" in value.__code__.co_filename
                 and not name.startswith("course_utils.checks")
             ):
