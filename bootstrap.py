@@ -168,8 +168,8 @@ def install_annoy(pin):
     if missing or not try_pip("install", pin):
         reason = " and ".join(missing) if missing else "what the lines above say"
         say(
-            f"annoy is left out for want of {reason}. Lessons 06 and 07 need it; the "
-            "others do not. Install what is missing, then: make setup"
+            f"annoy is left out for want of {reason}. Lessons 06 and 07 then use faiss "
+            "alone. To have it, install what is missing, then: make setup"
         )
 
 
