@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?=
 PYTEST = .venv/bin/python -m pytest
 
-.PHONY: lab test test-all book data setup
+.PHONY: lab test test-all book data setup lock
 
 lab: .venv/ready-lab
 	@.venv/bin/course lab $(ARGS)
@@ -32,5 +32,9 @@ data: .venv/ready-lab
 setup:
 	@$(PYTHON) bootstrap.py lab
 
-.venv/ready-lab .venv/ready-test .venv/ready-book: .venv/ready-%: pyproject.toml bootstrap.py
+# After a change of pyproject.toml: which versions and files set-up installs.
+lock: .venv/ready-test
+	.venv/bin/python requirements/lock.py
+
+.venv/ready-lab .venv/ready-test .venv/ready-book: .venv/ready-%: pyproject.toml bootstrap.py $(wildcard requirements/*.txt)
 	@$(PYTHON) bootstrap.py $*

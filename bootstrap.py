@@ -2,7 +2,7 @@
 
 ``make lab``, ``make test`` and ``make book`` call this; it needs nothing but a Python.
 It is kept readable for old versions of Python, so that those too can say what they
-lack.
+lack. What it installs stands in requirements/, each file with its digest.
 """
 
 import os
@@ -18,26 +18,25 @@ BIN = os.path.join(VENV, "bin")
 PYTHON = os.path.join(BIN, "python")
 VERSION = "{}.{}".format(*sys.version_info[:2])
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
-EXTRAS = {"lab": [], "test": ["instructor", "dev"], "book": ["book"]}
+PURPOSES = ("lab", "test", "book")
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 def main():
-    """Find a Python, make .venv, install what is pinned in pyproject.toml."""
+    """Find a Python, make .venv, install what is locked in requirements/."""
     purpose = sys.argv[1] if len(sys.argv) > 1 else "lab"
-    if purpose not in EXTRAS:
-        stop(f"'{purpose}' is no environment; choose {', '.join(EXTRAS)}.")
+    if purpose not in PURPOSES:
+        stop(f"'{purpose}' is no environment; choose {', '.join(PURPOSES)}.")
     use_supported_python()
     make_venv()
-    pins = read_pins()
-    say("1 of 3: pip and torch")
-    pip("install", pins["pip"])
-    install_torch(pins["torch"])
+    say("1 of 3: torch")
+    install_torch()
     say("2 of 3: JupyterLab, Keras and the rest, one to five minutes")
-    extras = f"[{','.join(EXTRAS[purpose])}]" if EXTRAS[purpose] else ""
-    pip("install", "--editable", HERE + extras)
+    pip(*locked(purpose))
+    # What builds this package is among the locked: nothing more is fetched for it.
+    pip("install", "--no-deps", "--no-build-isolation", "--editable", HERE)
     say("3 of 3: annoy, which is compiled here")
-    install_annoy(pins["annoy"])
+    install_annoy()
     with open(os.path.join(VENV, "ready-" + purpose), "w") as stamp:
         stamp.write("made by bootstrap.py\n")
     say("Ready.")
@@ -94,16 +93,10 @@ def works():
     return subprocess.call([PYTHON, "-c", code], stderr=subprocess.DEVNULL) == 0
 
 
-def read_pins():
-    """Read the pinned requirement of each direct dependency by its name."""
-    import tomllib
-
-    with open(os.path.join(HERE, "pyproject.toml"), "rb") as stream:
-        project = tomllib.load(stream)["project"]
-    lines = list(project["dependencies"])
-    for extra in project["optional-dependencies"].values():
-        lines += extra
-    return {line.split("==")[0]: line.split(";")[0].strip() for line in lines}
+def locked(name):
+    """Give pip's arguments to install a lock file and nothing beside it."""
+    path = os.path.join(HERE, "requirements", name + ".txt")
+    return ("install", "--require-hashes", "--no-deps", "--requirement", path)
 
 
 def pip(*arguments):
@@ -121,22 +114,18 @@ def try_pip(*arguments):
     return subprocess.call(command + list(arguments), cwd=HERE) == 0
 
 
-def install_torch(pin):
-    """Install torch's CPU build where its index can be reached, else the index's own.
+def install_torch():
+    """Install torch's CPU build where it can be had, else the package index's own.
 
-    On Linux the default build brings several GB for graphics cards.
+    On Linux the latter brings several GB for graphics cards.
     """
-    version = "import importlib.metadata as m; print(m.version('torch'))"
-    found = subprocess.run(
-        [PYTHON, "-c", version], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    if found.stdout.decode().strip().split("+")[0] == pin.split("==")[1]:
-        return
     if platform.system() == "Linux" and reachable(TORCH_CPU_INDEX + "/torch/"):
-        # Its dependencies come with everything else, from the user's own index.
-        if try_pip("install", "--no-deps", "--index-url", TORCH_CPU_INDEX, pin):
+        if try_pip(*locked("torch-cpu"), "--index-url", TORCH_CPU_INDEX):
             return
-    pip("install", pin)
+    if try_pip(*locked("torch-cpu")):
+        return
+    say("there is no CPU build of torch in reach; the other one is larger")
+    pip(*locked("torch-gpu"))
 
 
 def reachable(address):
@@ -151,7 +140,7 @@ def reachable(address):
         return False
 
 
-def install_annoy(pin):
+def install_annoy():
     """Compile annoy, or say what is missing for lessons 06 and 07 and go on."""
     missing = []
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
@@ -165,7 +154,7 @@ def install_annoy(pin):
     check = [PYTHON, "-c", "import annoy"]
     if subprocess.call(check, stderr=subprocess.DEVNULL) == 0:
         return
-    if missing or not try_pip("install", pin):
+    if missing or not try_pip(*locked("annoy"), "--no-build-isolation"):
         reason = " and ".join(missing) if missing else "what the lines above say"
         say(
             f"annoy is left out for want of {reason}. Lessons 06 and 07 then use faiss "

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tomllib
+from pathlib import Path
 
 import bootstrap
-from course_utils.lessons import ROOT
 
 import pytest
 
@@ -30,39 +29,35 @@ def nothing_installed(monkeypatch):
     monkeypatch.setattr(bootstrap.subprocess, "call", lambda *a, **k: 1)
 
 
-def test_pins_are_those_of_pyproject():
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    project = tomllib.loads(text)["project"]
-    pins = bootstrap.read_pins()
-    for name in ("pip", "torch", "annoy"):
-        assert pins[name].startswith(f"{name}==")
-    assert pins["torch"] in project["dependencies"]
+def lock_file(call):
+    """Name of the lock file that a call of pip installs, digests required."""
+    assert call[:4] == ("install", "--require-hashes", "--no-deps", "--requirement")
+    return Path(call[4]).name
 
 
-def test_torch_comes_from_the_cpu_index_where_that_answers(
-    monkeypatch, pip_calls, nothing_installed
-):
+def test_torch_comes_from_the_cpu_index_where_that_answers(monkeypatch, pip_calls):
     monkeypatch.setattr(bootstrap.platform, "system", lambda: "Linux")
     monkeypatch.setattr(bootstrap, "reachable", lambda address: True)
-    bootstrap.install_torch("torch==2.13.0")
+    bootstrap.install_torch()
     (call,) = pip_calls
-    assert call[-3:] == ("--index-url", bootstrap.TORCH_CPU_INDEX, "torch==2.13.0")
+    assert lock_file(call) == "torch-cpu.txt"
+    assert call[-2:] == ("--index-url", bootstrap.TORCH_CPU_INDEX)
 
 
 def test_torch_comes_from_the_users_own_index_where_the_other_is_out_of_reach(
-    monkeypatch, pip_calls, nothing_installed
+    monkeypatch, capsys
 ):
     monkeypatch.setattr(bootstrap.platform, "system", lambda: "Linux")
     monkeypatch.setattr(bootstrap, "reachable", lambda address: False)
-    bootstrap.install_torch("torch==2.13.0")
-    assert pip_calls == [("install", "torch==2.13.0")]
-
-
-def test_torch_is_left_alone_where_it_is_installed(monkeypatch, pip_calls):
-    there = subprocess.CompletedProcess([], 0, b"2.13.0+cpu\n", b"")
-    monkeypatch.setattr(bootstrap.subprocess, "run", lambda *a, **k: there)
-    bootstrap.install_torch("torch==2.13.0")
-    assert pip_calls == []
+    calls = []
+    monkeypatch.setattr(
+        bootstrap,
+        "try_pip",
+        lambda *given: calls.append(lock_file(given)) or len(calls) > 1,
+    )
+    bootstrap.install_torch()
+    assert calls == ["torch-cpu.txt", "torch-gpu.txt"]
+    assert "the other one is larger" in capsys.readouterr().out
 
 
 def test_an_address_that_refuses_is_not_reachable():
@@ -76,7 +71,7 @@ def test_without_compiler_and_headers_both_packages_are_named_and_set_up_goes_on
     monkeypatch.setattr(
         bootstrap.sysconfig, "get_paths", lambda: {"include": "/nowhere"}
     )
-    bootstrap.install_annoy("annoy==1.17.3")
+    bootstrap.install_annoy()
     said = capsys.readouterr().out
     assert "g++" in said and f"python{bootstrap.VERSION}-dev" in said
     assert "make setup" in said
@@ -86,8 +81,9 @@ def test_without_compiler_and_headers_both_packages_are_named_and_set_up_goes_on
 def test_with_a_compiler_annoy_is_installed(monkeypatch, pip_calls, nothing_installed):
     monkeypatch.setattr(bootstrap.shutil, "which", lambda name: name)
     monkeypatch.setattr(bootstrap.os.path, "exists", lambda path: True)
-    bootstrap.install_annoy("annoy==1.17.3")
-    assert pip_calls == [("install", "annoy==1.17.3")]
+    bootstrap.install_annoy()
+    (call,) = pip_calls
+    assert lock_file(call) == "annoy.txt" and call[-1] == "--no-build-isolation"
 
 
 def test_an_old_python_says_which_ones_will_do(monkeypatch):

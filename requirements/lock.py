@@ -1,0 +1,100 @@
+"""Write the lock files beside this script: ``python requirements/lock.py``.
+
+uv looks for versions that fit each other on every supported Python and system, and
+notes the digest of every file that a package index holds of them. Set-up installs
+from these files alone, each file checked against its digest.
+
+- lab.txt, test.txt, book.txt: all that one purpose needs, but torch
+- annoy.txt: annoy, which is compiled
+- torch-cpu.txt: torch without a graphics card; the digests stand below
+- torch-gpu.txt: torch as the package index has it, with what it wants there
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PURPOSES = {
+    "lab": [],
+    "test": ["instructor", "dev"],
+    "book": ["book"],
+    "annoy": ["annoy"],
+}
+# Only the torch of a package index on Linux wants them: gigabytes for graphics cards.
+GPU_ONLY = re.compile(r"(nvidia|cuda)-|triton$")
+# sha256 of torch 2.13.0 for Linux as download.pytorch.org/whl/cpu lists it; the first
+# was computed from the file, too. macOS has the builds of the package index.
+TORCH_CPU = (
+    "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",  # 3.11 x86_64
+    "4ca4a9394b0c771238a4f73590fdbbc4debad85ed0fa63d026ae1b085da7d6e2",  # 3.12 x86_64
+    "3fbf9c9d1f3c10c2d59d04aca426dee9ccc6ceb32d255c61e93acc3b4f75fae6",  # 3.13 x86_64
+    "84453b69508ec79902f899c5ed9495acb9e2bbe9fda5f1d5d6f19e3c3842e1a7",  # 3.11 aarch64
+    "6f307c2c32d764ffc6ff6893b801fad6d4752f3e67966cb8abf1843427c02604",  # 3.12 aarch64
+    "0b8f7d0423027ae8b90c7977c627f3379f325363a08224dffad9b4b2d684a83d",  # 3.13 aarch64
+)
+HEAD = "# Made by `make lock`; do not edit.\n"
+
+
+def resolve(extras: list[str], constraints: Path | None = None) -> str:
+    """Let uv write the lock of the course with some extras."""
+    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal"]
+    command += ["--generate-hashes", "--no-annotate", "--no-header"]
+    command += ["--python-version", "3.11"]
+    command += [f"--extra={extra}" for extra in extras]
+    command += ["--constraints", str(constraints)] if constraints else []
+    command += ["pyproject.toml", "requirements/build.in"]
+    made = subprocess.run(
+        command, cwd=HERE.parent, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return made.stdout
+
+
+def blocks(text: str) -> dict[str, str]:
+    """Take a lock apart: each package's lines by its name, markers apart kept."""
+    found: dict[str, str] = {}
+    for block in re.split(r"\n(?=\S)", text.strip()):
+        name = re.match(r"[\w.-]+", block)[0].lower()
+        found[name] = f"{found[name]}\n{block}" if name in found else block
+    return found
+
+
+def write(name: str, parts: list[str]) -> None:
+    """Write a lock file."""
+    (HERE / name).write_text(HEAD + "".join(f"{part}\n" for part in parts))
+    print(f"requirements/{name}: {len(parts)} packages")
+
+
+def main() -> None:
+    """Resolve everything at once, so that one version serves every purpose."""
+    everything = resolve([extra for extras in PURPOSES.values() for extra in extras])
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = Path(folder) / "chosen.txt"
+        pins = re.findall(r"^[\w.-]+==[^\\\n]+", everything, re.M)
+        chosen.write_text("\n".join(pins))
+        found = {
+            name: blocks(resolve(extras, chosen)) for name, extras in PURPOSES.items()
+        }
+    gpu = [n for n in found["lab"] if GPU_ONLY.match(n) or n == "torch"]
+    for purpose in ("lab", "test", "book"):
+        parts = [text for n, text in found[purpose].items() if n not in gpu]
+        write(f"{purpose}.txt", parts)
+    write("annoy.txt", [found["annoy"]["annoy"]])
+    write("torch-gpu.txt", [found["lab"][name] for name in gpu])
+    with open(HERE.parent / "pyproject.toml", "rb") as stream:
+        direct = tomllib.load(stream)["project"]["dependencies"]
+    (pin,) = [one for one in direct if one.startswith("torch==")]
+    mac = re.findall(r"--hash=\S+", found["lab"]["torch"])
+    lines = [f"{pin}+cpu ; sys_platform == 'linux'"]
+    lines += [f"--hash=sha256:{digest}" for digest in TORCH_CPU]
+    others = [f"{pin} ; sys_platform != 'linux'", *mac]
+    write("torch-cpu.txt", [" \\\n    ".join(part) for part in (lines, others)])
+
+
+if __name__ == "__main__":
+    main()
