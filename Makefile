@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?=
 PYTEST = .venv/bin/python -m pytest
 
-.PHONY: lab test test-all book data setup lock
+.PHONY: lab test test-all book data setup lock audit
 
 lab: .venv/ready-lab
 	@.venv/bin/course lab $(ARGS)
@@ -34,7 +34,11 @@ setup:
 
 # After a change of pyproject.toml: which versions and files set-up installs.
 lock: .venv/ready-test
-	.venv/bin/python requirements/lock.py
+	.venv/bin/python -m requirements.lock
+
+# Is what is installed what is locked, file by file? Needs no network.
+audit:
+	.venv/bin/python -m requirements.audit
 
 .venv/ready-lab .venv/ready-test .venv/ready-book: .venv/ready-%: pyproject.toml bootstrap.py $(wildcard requirements/*.txt)
 	@$(PYTHON) bootstrap.py $*

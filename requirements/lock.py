@@ -1,4 +1,4 @@
-"""Write the lock files beside this script: ``python requirements/lock.py``.
+"""Write the lock files beside this script: ``python -m requirements.lock``.
 
 uv looks for versions that fit each other on every supported Python and system, and
 notes the digest of every file that a package index holds of them. Set-up installs
@@ -19,6 +19,10 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 HERE = Path(__file__).resolve().parent
 PURPOSES = {
     "lab": [],
@@ -38,7 +42,73 @@ TORCH_CPU = (
     "6f307c2c32d764ffc6ff6893b801fad6d4752f3e67966cb8abf1843427c02604",  # 3.12 aarch64
     "0b8f7d0423027ae8b90c7977c627f3379f325363a08224dffad9b4b2d684a83d",  # 3.13 aarch64
 )
+# What the course runs on: the first patch of each version, and a later one.
+SYSTEMS = [
+    {"python_version": python, "python_full_version": f"{python}.{patch}"} | system
+    for python in ("3.11", "3.12", "3.13")
+    for patch in (0, 9)
+    for system in (
+        {"sys_platform": "linux", "platform_machine": "x86_64"},
+        {"sys_platform": "linux", "platform_machine": "aarch64"},
+        {"sys_platform": "darwin", "platform_machine": "arm64"},
+    )
+]
 HEAD = "# Made by `make lock`; do not edit.\n"
+
+
+def read(name: str) -> list[tuple[Requirement, list[str]]]:
+    """Read a lock file.
+
+    Parameters
+    ----------
+    name : str
+        The file's name without ``.txt``.
+
+    Returns
+    -------
+    list of (Requirement, list of str)
+        What each entry asks for, with its marker, and its digests.
+    """
+    text = (HERE / f"{name}.txt").read_text(encoding="utf-8")
+    found = []
+    for block in re.split(r"\n(?=[^\s#])", text)[1:]:
+        head, *digests = re.split(r"\s*\\?\s+--hash=", block.strip())
+        found.append((Requirement(head), digests))
+    return found
+
+
+def versions(name: str, system: dict[str, str] | None = None) -> dict[str, str]:
+    """Tell which version of each package a lock file gives one system.
+
+    Parameters
+    ----------
+    name : str
+        The file's name without ``.txt``.
+    system : dict of str, optional
+        Values of markers, such as ``python_full_version``, that differ from those of
+        this machine.
+
+    Returns
+    -------
+    dict of str
+        Versions by normalised name.
+
+    Raises
+    ------
+    ValueError
+        If one package is locked twice for this system, or not to one version.
+    """
+    environment = default_environment() | (system or {})
+    found: dict[str, str] = {}
+    for requirement, _ in read(name):
+        if requirement.marker and not requirement.marker.evaluate(environment):
+            continue
+        package = canonicalize_name(requirement.name)
+        pins = [one.version for one in requirement.specifier if one.operator == "=="]
+        if package in found or len(pins) != 1:
+            raise ValueError(f"{name}.txt locks {package} twice or to no version")
+        (found[package],) = pins
+    return found
 
 
 def resolve(extras: list[str], constraints: Path | None = None) -> str:
@@ -56,9 +126,13 @@ def resolve(extras: list[str], constraints: Path | None = None) -> str:
 
 
 def blocks(text: str) -> dict[str, str]:
-    """Take a lock apart: each package's lines by its name, markers apart kept."""
+    """Take a lock apart: each package's lines by its name, for our systems only."""
     found: dict[str, str] = {}
     for block in re.split(r"\n(?=\S)", text.strip()):
+        marker = Requirement(block.split(" \\\n")[0]).marker
+        systems = [default_environment() | {"os_name": "posix"} | s for s in SYSTEMS]
+        if marker and not any(marker.evaluate(system) for system in systems):
+            continue
         name = re.match(r"[\w.-]+", block)[0].lower()
         found[name] = f"{found[name]}\n{block}" if name in found else block
     return found

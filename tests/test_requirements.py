@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import base64
+import hashlib
 import re
 import sys
 import tomllib
-from functools import cache
+from contextlib import suppress
 from importlib import metadata
 
 from course_utils.lessons import ROOT, find_lessons
+from requirements import audit, licences
+from requirements.lock import SYSTEMS, read, versions
 
 import nbformat
 import pytest
@@ -17,7 +21,6 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LOCKS = ROOT / "requirements"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 DIRECT = PROJECT["project"]["dependencies"]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
@@ -27,50 +30,15 @@ WANTED = {
     "book": [*DIRECT, *EXTRAS["book"]],
     "annoy": EXTRAS["annoy"],
 }
-# Patch levels stand for the version: no marker of ours asks for more.
-SYSTEMS = [
-    {"python_version": python, "python_full_version": f"{python}.9"} | system
-    for python in ("3.11", "3.12", "3.13")
-    for system in (
-        {"sys_platform": "linux", "platform_machine": "x86_64"},
-        {"sys_platform": "linux", "platform_machine": "aarch64"},
-        {"sys_platform": "darwin", "platform_machine": "arm64"},
-    )
-]
 each_system = pytest.mark.parametrize(
-    "system", SYSTEMS, ids=lambda system: " ".join(list(system.values())[::2])
+    "system", SYSTEMS, ids=lambda system: " ".join(list(system.values())[1:])
 )
-
-
-@cache
-def blocks(name):
-    """Requirement and digests of each line of a lock file."""
-    text = (LOCKS / f"{name}.txt").read_text(encoding="utf-8")
-    found = []
-    for block in re.split(r"\n(?=[^\s#])", text)[1:]:
-        head, *digests = re.split(r"\s*\\?\s+--hash=", block.strip())
-        found.append((Requirement(head), digests))
-    return found
-
-
-def locked(name, system):
-    """Versions that a lock file gives one Python on one system."""
-    environment = default_environment() | system
-    versions = {}
-    for requirement, _ in blocks(name):
-        if requirement.marker is None or requirement.marker.evaluate(environment):
-            package = canonicalize_name(requirement.name)
-            assert package not in versions, f"{package} is locked twice"
-            (one,) = requirement.specifier
-            assert one.operator == "=="
-            versions[package] = one.version
-    return versions
 
 
 @pytest.mark.parametrize("name", [*WANTED, "torch-cpu", "torch-gpu"])
 def test_every_package_has_digests(name):
-    assert blocks(name)
-    for requirement, digests in blocks(name):
+    assert read(name)
+    for requirement, digests in read(name):
         assert digests, requirement
         for digest in digests:
             assert re.fullmatch(r"sha256:[0-9a-f]{64}", digest), requirement
@@ -78,10 +46,10 @@ def test_every_package_has_digests(name):
 
 @each_system
 @pytest.mark.parametrize("name", WANTED)
-def test_what_pyproject_pins_is_what_is_locked(name, system):
-    found = locked(name, system) | {
+def test_what_pyproject_pins_is_what_is_versions(name, system):
+    found = versions(name, system) | {
         package: version.split("+")[0]
-        for package, version in locked("torch-cpu", system).items()
+        for package, version in versions("torch-cpu", system).items()
     }
     environment = default_environment() | system
     for line in WANTED[name]:
@@ -93,29 +61,15 @@ def test_what_pyproject_pins_is_what_is_locked(name, system):
 
 @each_system
 def test_one_version_serves_every_purpose(system):
-    lab = locked("lab", system)
+    lab = versions("lab", system)
     for other in ("test", "book"):
-        there = locked(other, system)
+        there = versions(other, system)
         assert {name: there.get(name) for name in lab} == lab
-
-
-def test_what_is_installed_here_is_what_is_locked():
-    here = {"python_full_version": sys.version.split()[0]}
-    found = locked("test", here) | locked("torch-cpu", here) | locked("annoy", here)
-    for package, version in locked("torch-gpu", here).items():
-        found.setdefault(package, version)
-    for package, version in locked("book", here).items():
-        found.setdefault(package, version)
-    ours = canonicalize_name(PROJECT["project"]["name"])
-    for one in metadata.distributions(path=[p for p in sys.path if sys.prefix in p]):
-        package = canonicalize_name(one.metadata["Name"])
-        if package != ours:
-            assert one.version.split("+")[0] == found[package].split("+")[0], package
 
 
 def test_nothing_that_a_lesson_imports_is_missing():
     here = {"python_full_version": sys.version.split()[0]}
-    found = {**locked("lab", here), **locked("torch-cpu", here)}
+    found = {**versions("lab", here), **versions("torch-cpu", here)}
     providers = metadata.packages_distributions()
     asked = set()
     for lesson in find_lessons([]):
@@ -145,3 +99,121 @@ def modules(code):
         elif isinstance(node, ast.ImportFrom) and not node.level:
             found.add(node.module.partition(".")[0])
     return found
+
+
+# --- the audit ----------------------------------------------------------------
+
+
+def package(folder, name, version, requires=(), **files):
+    """Put a package into a folder as pip would."""
+    info = folder / f"{name}-{version}.dist-info"
+    info.mkdir()
+    needs = "".join(f"Requires-Dist: {line}\n" for line in requires)
+    (info / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n{needs}")
+    lines = []
+    for file, text in files.items():
+        (folder / f"{file}.py").write_text(text)
+        digest = hashlib.sha256(text.encode()).digest()
+        told = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        lines.append(f"{file}.py,sha256={told},{len(text)}\n")
+    (info / "RECORD").write_text("".join(lines))
+    return metadata.PathDistribution(info)
+
+
+def test_a_file_that_was_changed_or_lost_is_named(tmp_path):
+    one = package(tmp_path, "six", "1.17.0", six="x = 1\n", seven="y = 2\n")
+    assert not list(audit.altered(one))
+    (tmp_path / "six.py").write_text("x = 3\n")
+    (tmp_path / "seven.py").unlink()
+    assert list(audit.altered(one)) == [
+        "six: six.py was changed after its installation",
+        "six: seven.py is gone",
+    ]
+
+
+def test_a_package_that_no_lock_names_is_a_stranger(tmp_path):
+    found = {
+        "six": package(tmp_path, "six", "1.17.0"),
+        "numpy": package(tmp_path, "numpy", "1.0"),
+        "leftpad": package(tmp_path, "leftpad", "9.9"),
+    }
+    numpy, leftpad = audit.strangers(found)
+    assert numpy.startswith("numpy 1.0: locked is 2.")
+    assert leftpad == "leftpad 9.9: no lock file names it"
+
+
+def test_a_package_that_lacks_what_it_needs_is_named(tmp_path):
+    needs = ["six>=2", "leftpad", 'absent; extra == "more"', 'old; python_version<"3"']
+    found = {
+        "six": package(tmp_path, "six", "1.17.0"),
+        "ten": package(tmp_path, "ten", "1", needs),
+    }
+    assert list(audit.gaps(found)) == [
+        "ten: needs six>=2, here is 1.17.0",
+        "ten: needs leftpad, which is not installed",
+    ]
+
+
+def test_what_is_installed_here_is_what_is_locked_file_by_file(capsys):
+    assert audit.main() == 0, capsys.readouterr().out
+    assert "packages: nothing to mend" in capsys.readouterr().out
+
+
+# --- licences -----------------------------------------------------------------
+
+
+def test_the_licences_page_is_what_packages_and_catalog_say():
+    text = licences.PAGE.read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| (\S+) \| ([^|]+) \| [^|]+ \|$", text, re.M))
+    asked = {
+        canonicalize_name(requirement.name)
+        for lock in licences.LOCKS
+        for requirement, _ in read(lock)
+    }
+    assert asked <= told.keys()
+    here = 0
+    for name in asked:
+        assert licences.is_compatible(told[name]), f"{name}: {told[name]}"
+        with suppress(metadata.PackageNotFoundError):
+            assert told[name] == licences.licence(metadata.distribution(name)), name
+            here += 1
+    assert here > 150
+    catalog = tomllib.loads(licences.CATALOG.read_text(encoding="utf-8"))
+    for name, entry in catalog.items():
+        assert told[name] == entry["licence"]
+
+
+@pytest.mark.parametrize(
+    ("words", "suits"),
+    [
+        ("MIT", True),
+        ("GPL-3.0 OR MIT", True),
+        ("Apache-2.0 WITH LLVM-exception", True),
+        ("MIT AND GPL-3.0", False),
+        ("AGPL-3.0", False),
+        ("", False),
+    ],
+)
+def test_a_licence_suits_if_every_part_does(words, suits):
+    assert licences.is_compatible(words) is suits
+
+
+@pytest.mark.parametrize(
+    ("lines", "name"),
+    [
+        ("License-Expression: Apache-2.0 OR BSD-2-Clause\n", "Apache-2.0 OR BSD"),
+        ("License: BSD 3-Clause License\n\n", "BSD"),
+        ("Classifier: License :: OSI Approved :: MIT License\n", "MIT"),
+        ("License: Do What You Like\n\n", "Do What You Like"),
+    ],
+)
+def test_a_package_says_its_licence_in_one_of_three_places(tmp_path, lines, name):
+    one = package(tmp_path, "six", "1.17.0")
+    metadata_file = tmp_path / "six-1.17.0.dist-info" / "METADATA"
+    metadata_file.write_text("Name: six\nVersion: 1.17.0\n" + lines)
+    assert licences.licence(one) == name
+
+
+def test_a_package_that_names_no_licence_is_not_passed_over(tmp_path):
+    with pytest.raises(ValueError, match="six names no licence"):
+        licences.licence(package(tmp_path, "six", "1.17.0"))

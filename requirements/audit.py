@@ -1,0 +1,93 @@
+"""Compare what is installed with the lock files: ``make audit``.
+
+It needs no network. It finds a package that no lock file names or that has another
+version, one that lacks what it needs, and a file that was changed or lost after its
+installation: each package's RECORD lists its files with their sha256.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import sys
+import sysconfig
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from requirements.lock import HERE, versions
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+LOCKS = sorted(path.stem for path in HERE.glob("*.txt"))
+
+
+def main() -> int:
+    """Print what is wrong with this environment; 1 if anything is."""
+    installed = {
+        canonicalize_name(one.metadata["Name"]): one
+        for one in metadata.distributions(path=[sysconfig.get_paths()["purelib"]])
+    }
+    with open(HERE.parent / "pyproject.toml", "rb") as stream:
+        ours = tomllib.load(stream)["project"]["name"]
+    if installed.pop(canonicalize_name(ours), None) is None:
+        print("The course is not installed in this environment; run: make setup")
+        return 1
+    found = [*strangers(installed), *gaps(installed)]
+    for package in installed.values():
+        found += altered(package)
+    print("\n".join(found))
+    print(f"{len(installed)} packages: {len(found) or 'nothing'} to mend")
+    if found:
+        print("To make the environment anew: rm -r .venv && make setup")
+    return bool(found)
+
+
+def strangers(installed: dict[str, metadata.Distribution]) -> Iterator[str]:
+    """Name each package that no lock file gives this system in this version."""
+    locked: dict[str, set[str]] = {}
+    for name in LOCKS:
+        for package, version in versions(name).items():
+            locked.setdefault(package, set()).add(version.split("+")[0])
+    for package, one in installed.items():
+        if package not in locked:
+            yield f"{package} {one.version}: no lock file names it"
+        elif one.version.split("+")[0] not in locked[package]:
+            wanted = " or ".join(sorted(locked[package]))
+            yield f"{package} {one.version}: locked is {wanted}"
+
+
+def gaps(installed: dict[str, metadata.Distribution]) -> Iterator[str]:
+    """Name what a package needs and does not find."""
+    for package, one in installed.items():
+        for line in one.requires or []:
+            need = Requirement(line)
+            if need.marker and not need.marker.evaluate({"extra": ""}):
+                continue
+            other = installed.get(canonicalize_name(need.name))
+            if other is None:
+                yield f"{package}: needs {need.name}, which is not installed"
+            elif not need.specifier.contains(other.version, prereleases=True):
+                yield f"{package}: needs {need}, here is {other.version}"
+
+
+def altered(package: metadata.Distribution) -> Iterator[str]:
+    """Name each file that is not what the package's RECORD says."""
+    for file in package.files or []:
+        path = Path(str(file.locate()))
+        if file.hash is None:
+            continue  # RECORD itself, and what Python compiles
+        if not path.is_file():
+            yield f"{package.name}: {file} is gone"
+            continue
+        with open(path, "rb") as stream:
+            digest = hashlib.file_digest(stream, file.hash.mode).digest()
+        given = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        if given != file.hash.value:
+            yield f"{package.name}: {file} was changed after its installation"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

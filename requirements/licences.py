@@ -1,0 +1,234 @@
+"""List the licences of all dependencies and data: ``python -m requirements.licences``.
+
+Reads what each installed package says of itself, in an environment that has them all,
+and writes LICENCES.md.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+from requirements.lock import HERE, read
+
+from packaging.utils import canonicalize_name
+
+PAGE = HERE.parent / "LICENCES.md"
+CATALOG = HERE.parent / "course_utils" / "data" / "catalog.toml"
+LOCKS = sorted(path.stem for path in HERE.glob("*.txt"))
+# Each of these lets MIT code import the package, and a class install it.
+COMPATIBLE = (
+    "0BSD",
+    "Apache-2.0",
+    "BSD",
+    "BSL-1.0",
+    "CC0-1.0",
+    "CNRI-Python",
+    "ISC",
+    "LLVM-exception",
+    "MIT",
+    "MIT-0",
+    "MIT-CMU",
+    "MPL-2.0",
+    "PSF",
+    "Unlicense",
+    "Zlib",
+    "public domain",
+)
+# For graphics cards, fetched only where torch's CPU build is out of reach.
+NVIDIA = "NVIDIA's own, free to use"
+# What a package's metadata leaves out stands in the file that it brings.
+SILENT = {
+    "docutils": "public domain OR BSD",  # one file for Emacs, unused, is under the GPL
+    "geoindex-rs": "MIT OR Apache-2.0",
+    "namex": "Apache-2.0",
+}
+# Only other systems install these; so their index pages say.
+ELSEWHERE = {
+    "appnope": "BSD",
+    "tensorflow": "Apache-2.0",
+    "triton": "MIT",
+}
+# A package's words for a licence, and the licence's usual name.
+WORDS = (
+    (r"apache.*|.*apache software license.*", "Apache-2.0"),
+    (r".*bsd.*", "BSD"),
+    (r"mit( license)?", "MIT"),
+    (r".*isc( license)?.*", "ISC"),
+    (r".*mozilla public license 2.*", "MPL-2.0"),
+    (r"psfl?(-2\.0)?|python software foundation.*", "PSF"),
+)
+
+TEXT = """# Licences
+
+The course is MIT (code) and CC BY 4.0 (text and figures). Below stands what it uses.
+`python -m requirements.licences` writes this page from what each package says of
+itself. A test compares the two, and refuses a licence that does not go with MIT.
+
+## Data
+
+The course ships the photos only; each reader fetches the rest from where it is
+published. *For research* means: for teaching and research, not in a product. Where no
+licence is stated, the set is fetched on request only, but for the posts of 20
+Newsgroups: they were written in public, and courses have used them since 1995.
+
+| set | licence | to cite |
+|---|---|---|
+{data}
+
+## Packages
+
+All let MIT code import them. MPL-2.0 asks that changes to a package's own files be
+published; the course changes none. NVIDIA's libraries come only where torch's CPU
+build is out of reach.
+
+| package | licence | lock files |
+|---|---|---|
+{packages}
+"""
+
+
+def usual(text: str) -> str:
+    """Give a licence its usual name.
+
+    Parameters
+    ----------
+    text : str
+        One licence in a package's own words.
+
+    Returns
+    -------
+    str
+        One of ``COMPATIBLE`` where the words are known, else the words.
+    """
+    for pattern, name in WORDS:
+        if re.fullmatch(pattern, text.strip(), re.IGNORECASE):
+            return name
+    return text.strip()
+
+
+def licence(package: metadata.Distribution) -> str:
+    """Read a package's licence from its metadata.
+
+    Parameters
+    ----------
+    package : importlib.metadata.Distribution
+        An installed package.
+
+    Returns
+    -------
+    str
+        Usual names, joined by AND and OR.
+
+    Raises
+    ------
+    ValueError
+        If the metadata say nothing and ``SILENT`` does not know the package.
+    """
+    name = canonicalize_name(package.metadata["Name"])
+    if name in SILENT:
+        return SILENT[name]
+    if name.startswith(("nvidia-", "cuda-")):
+        return NVIDIA
+    if expression := package.metadata["License-Expression"]:
+        parts = re.split(
+            r"( AND | OR | WITH )", expression.replace("(", "").replace(")", "")
+        )
+        named = [
+            part if part.isupper() and part[0] == " " else usual(part) for part in parts
+        ]
+        return "".join(named)
+    classes = [
+        usual(line.split(" :: ")[-1])
+        for line in package.metadata.get_all("Classifier") or []
+        if line.startswith("License :: ")
+    ]
+    if classes and classes != ["OSI Approved"]:
+        return " AND ".join(sorted(set(classes)))
+    first = (package.metadata["License"] or "").strip().split("\n")[0]
+    if not first or first == "UNKNOWN":
+        raise ValueError(
+            f"{name} names no licence; read its files and add it to SILENT"
+        )
+    return usual(first)
+
+
+def is_compatible(words: str) -> bool:
+    """Tell whether every licence that binds is one that suits this course."""
+    return words == NVIDIA or all(
+        any(choice in COMPATIBLE for choice in part.split(" OR "))
+        for part in re.split(" AND | WITH ", words)
+    )
+
+
+def packages() -> dict[str, tuple[str, str]]:
+    """Find the licence of each locked package, and the lock files that name it.
+
+    Returns
+    -------
+    dict of (str, str)
+        Licence and names of lock files, by normalised name.
+
+    Raises
+    ------
+    ValueError
+        If a package is neither installed here nor known from elsewhere.
+    """
+    where: dict[str, list[str]] = {}
+    for lock in LOCKS:
+        for requirement, _ in read(lock):
+            name = canonicalize_name(requirement.name)
+            if lock not in where.setdefault(name, []):
+                where[name].append(lock)
+    found = {}
+    for name, locks in sorted(where.items()):
+        try:
+            words = licence(metadata.distribution(name))
+        except metadata.PackageNotFoundError:
+            words = (
+                NVIDIA if name.startswith(("nvidia-", "cuda-")) else ELSEWHERE.get(name)
+            )
+            if words is None:
+                raise ValueError(f"{name} is not installed here") from None
+        found[name] = words, ", ".join(locks)
+    return found
+
+
+def page(found: dict[str, tuple[str, str]]) -> str:
+    """Write LICENCES.md.
+
+    Parameters
+    ----------
+    found : dict of (str, str)
+        As from ``packages``.
+
+    Returns
+    -------
+    str
+        The whole page.
+    """
+    with open(CATALOG, "rb") as stream:
+        catalog = tomllib.load(stream)
+    data = [
+        f"| {name} | {entry['licence']} | {entry['citation']} |"
+        for name, entry in catalog.items()
+    ]
+    uses = [f"| {name} | {words} | {where} |" for name, (words, where) in found.items()]
+    return TEXT.format(data="\n".join(data), packages="\n".join(uses))
+
+
+def main() -> int:
+    """Write the page; 1 if a licence does not suit."""
+    found = packages()
+    Path(PAGE).write_text(page(found), encoding="utf-8")
+    wrong = [name for name, (words, _) in found.items() if not is_compatible(words)]
+    for name in wrong:
+        print(f"{name}: {found[name][0]} is not known to go with MIT")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
