@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0, or 1 where something failed; wrong usage exits with 2.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that knows no ✅ shows a question mark; nothing stops.
+            stream.reconfigure(errors="replace")
     try:
         if given[:1] == ["lab"]:
             # Everything after it is JupyterLab's own.

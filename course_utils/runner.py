@@ -82,6 +82,7 @@ def run_lesson(
     notebook = nbformat.read(lesson.solution, as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     done = 0
+    running: list[int] = []
 
     def advance(**_: Any) -> None:
         nonlocal done
@@ -91,6 +92,7 @@ def run_lesson(
     client = NotebookClient(
         notebook,
         kernel_name="python3",
+        on_cell_execute=lambda cell, cell_index: running.append(cell_index),
         on_cell_executed=advance,
         record_timing=False,
         resources={"metadata": {"path": str(lesson.solution.parent)}},
@@ -111,7 +113,7 @@ def run_lesson(
             problem = "the kernel died, most likely for want of memory"
         seconds = time.perf_counter() - start
     if problem:
-        problem = f"{_name_of_failing_cell(notebook, done)}: {problem}"
+        problem = f"{_name_of_failing_cell(notebook, running)}: {problem}"
     return Result(seconds, watch.peak / 2**20, problem, notebook)
 
 
@@ -148,14 +150,12 @@ class _MemoryWatch:
                 continue
 
 
-def _name_of_failing_cell(notebook: Any, done: int) -> str:
-    code = [(n, c) for n, c in enumerate(notebook.cells, 1) if c.cell_type == "code"]
-    if not done:
+def _name_of_failing_cell(notebook: Any, running: list[int]) -> str:
+    if not running:
         return "before the first cell"
-    # nbclient reports a cell as executed before it raises that cell's error.
-    number, cell = code[done - 1]
+    cell = notebook.cells[running[-1]]
     name = cell.metadata.get("nbgrader", {}).get("grade_id") or cell.get("id", "")
-    return f"cell {number} ({name})"
+    return f"cell {running[-1] + 1} ({name})"
 
 
 def save(lesson: Lesson, result: Result) -> None:

@@ -16,8 +16,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from course_utils import runner
 from course_utils.data import fetch
+from course_utils.lessons import Lesson
 
+import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -201,3 +204,19 @@ def start_fetch(entry: dict, cache: Path, **environment: str) -> subprocess.Pope
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+@pytest.fixture
+def small_lesson(tmp_path, monkeypatch):
+    """A lesson of three cells that stands for any; the test says what they hold."""
+
+    def make(*sources):
+        cells = [nbformat.v4.new_markdown_cell("**Time** 0 s to run **Memory** 0 MB")]
+        cells += [nbformat.v4.new_code_cell(source) for source in sources]
+        path = tmp_path / "09_small.ipynb"
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+        monkeypatch.setattr(Lesson, "solution", property(lambda self: path))
+        monkeypatch.setattr(runner, "RECORD", tmp_path / "measured.json")
+        return Lesson(9, "09_small")
+
+    return make

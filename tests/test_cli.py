@@ -11,7 +11,7 @@ from course_utils import cli, runner
 from course_utils.cli import main
 from course_utils.data import fetch
 from course_utils.errors import CourseError
-from course_utils.lessons import NOTEBOOKS, Lesson, find_lessons
+from course_utils.lessons import NOTEBOOKS, find_lessons
 from tests.conftest import toy_entry, write_wheel
 from tests.lessons import LESSONS
 
@@ -163,22 +163,6 @@ def test_the_compilers_package_is_named(monkeypatch):
     missing, cure = doctor.compiler_problem()
     assert missing == "a C++ compiler and the Python headers"
     assert re.search(r"apt-get install g\+\+ python3\.\d+-dev", cure)
-
-
-@pytest.fixture
-def small_lesson(tmp_path, monkeypatch):
-    """A lesson of three cells that stands for any; the test says what they hold."""
-
-    def make(*sources):
-        cells = [nbformat.v4.new_markdown_cell("**Time** 0 s to run **Memory** 0 MB")]
-        cells += [nbformat.v4.new_code_cell(source) for source in sources]
-        path = tmp_path / "09_small.ipynb"
-        nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-        monkeypatch.setattr(Lesson, "solution", property(lambda self: path))
-        monkeypatch.setattr(runner, "RECORD", tmp_path / "measured.json")
-        return Lesson(9, "09_small")
-
-    return make
 
 
 def test_a_run_measures_time_and_the_kernels_memory(small_lesson):

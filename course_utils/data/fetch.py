@@ -24,6 +24,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -364,6 +365,7 @@ def _pip_download(attempt: _Attempt, folder: Path) -> None:
     # pip writes the wheel to the temporary folder first: keep it on the cache's
     # disk, where room was checked and leftovers are cleared.
     environment = {**os.environ, "TMPDIR": str(attempt.staging), "PYTHONUTF8": "1"}
+    told: list[str] = []
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints,
         subprocess.Popen(
@@ -384,12 +386,14 @@ def _pip_download(attempt: _Attempt, folder: Path) -> None:
                     step = re.match(r"Progress (\d+) of (\d+)", line)
                     if step:
                         advance_to(int(step[1]))
+                    else:
+                        told.append(line)  # pip takes a bad certificate for no error
             pip.wait()
         except BaseException:
             pip.kill()
             raise
         complaints.seek(0)
-        said = complaints.read()
+        said = "".join(told) + complaints.read()
     if pip.returncode:
         _raise_if_disk_full(said)
         raise _SourceFailed(_pip_reason(said))
@@ -410,6 +414,8 @@ def _pip_version() -> tuple[int, ...]:
 
 def _pip_reason(said: str) -> str:
     """Reduce pip's complaints to the line that tells."""
+    if reason := _clock_reason(said):
+        return reason
     if re.search(
         r"Connect\w*Error|NewConnection|timed out|Name or service|ProxyError"
         r"|SSLError|ReadTimeout|refused|Temporary failure",
@@ -421,6 +427,14 @@ def _pip_reason(said: str) -> str:
         if "No matching distribution" in error:
             return "no package index in reach offers it (offline, or a poor mirror)"
     return errors[-1].strip() if errors else "pip failed without saying why"
+
+
+def _clock_reason(said: str) -> str:
+    """Say that the clock is wrong where a certificate's dates do not fit it."""
+    if not re.search("certificate (is not yet valid|has expired)", said):
+        return ""
+    today = datetime.now().date()
+    return f"its certificate does not hold on {today}: is this machine's clock right?"
 
 
 def _from_url(attempt: _Attempt) -> Path:
@@ -462,8 +476,9 @@ def _download(attempt: _Attempt, url: str, known_hash: str | None) -> Path:
     except requests.HTTPError as error:
         code = error.response.status_code if error.response is not None else "no"
         raise _SourceFailed(f"the server answered {code}") from None
-    except requests.RequestException:
-        raise _SourceFailed("the server cannot be reached") from None
+    except requests.RequestException as error:
+        reason = _clock_reason(str(error)) or "the server cannot be reached"
+        raise _SourceFailed(reason) from None
     except ValueError as error:  # pooch's word for another digest
         raise _SourceFailed(f"{url}: {' '.join(str(error).split())}") from None
     finally:
