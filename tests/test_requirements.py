@@ -46,7 +46,7 @@ def test_every_package_has_digests(name):
 
 @each_system
 @pytest.mark.parametrize("name", WANTED)
-def test_what_pyproject_pins_is_what_is_versions(name, system):
+def test_what_pyproject_pins_is_what_is_locked(name, system):
     found = versions(name, system) | {
         package: version.split("+")[0]
         for package, version in versions("torch-cpu", system).items()
