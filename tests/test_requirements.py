@@ -25,6 +25,7 @@ WANTED = {
     "lab": DIRECT,
     "test": [*DIRECT, *EXTRAS["instructor"], *EXTRAS["dev"]],
     "book": [*DIRECT, *EXTRAS["book"]],
+    "hub": [*DIRECT, *EXTRAS["hub"]],
     "annoy": EXTRAS["annoy"],
 }
 # Patch levels stand for the version: no marker of ours asks for more.
@@ -94,7 +95,7 @@ def test_what_pyproject_pins_is_what_is_locked(name, system):
 @each_system
 def test_one_version_serves_every_purpose(system):
     lab = locked("lab", system)
-    for other in ("test", "book"):
+    for other in ("test", "book", "hub"):
         there = locked(other, system)
         assert {name: there.get(name) for name in lab} == lab
 
@@ -104,7 +105,7 @@ def test_what_is_installed_here_is_what_is_locked():
     found = locked("test", here) | locked("torch-cpu", here) | locked("annoy", here)
     for package, version in locked("torch-gpu", here).items():
         found.setdefault(package, version)
-    for package, version in locked("book", here).items():
+    for package, version in {**locked("hub", here), **locked("book", here)}.items():
         found.setdefault(package, version)
     ours = canonicalize_name(PROJECT["project"]["name"])
     for one in metadata.distributions(path=[p for p in sys.path if sys.prefix in p]):
