@@ -62,9 +62,12 @@ def sizes():
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    """A port below those that the system gives to whoever connects meanwhile."""
+    while True:
+        port = 20000 + secrets.randbelow(12000)
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)) != 0:
+                return port
 
 
 def may_be_read(path: Path) -> bool:
@@ -201,14 +204,14 @@ def start(place, python, group, lessons, data):
                 command, cwd="/", env=own, stdout=stream, stderr=subprocess.STDOUT
             )
         running.append(hub)
-        for _ in range(600):
+        for _ in range(300):
             if hub.poll() is not None:
                 break
             try:
                 with urllib.request.urlopen(f"{address}/hub/health", timeout=5):
                     return Hub(address, group, log)
             except (urllib.error.URLError, OSError):
-                time.sleep(0.5)
+                time.sleep(1)
         # The proxy says again and again that the hub is not there yet.
         said = [line for line in log.read_text().splitlines() if line.startswith("[")]
         pytest.fail("\n".join(["the hub did not start:", *said[-40:]]))
@@ -352,8 +355,8 @@ def test_the_proxy_is_pinned_with_digests_and_names_no_registry():
 def test_the_readmes_sizes_follow_from_what_was_measured():
     text = (DEPLOY / "README.md").read_text(encoding="utf-8")
     assert sizes().renewed(text, MEASURED) == text
-    assert [run["students"] for run in MEASURED] == [1, 4, 12]
-    assert [run["failures"] for run in MEASURED] == [[], [], []]
+    assert len({run["students"] for run in MEASURED}) == len(MEASURED) >= 2
+    assert not any(run["failures"] for run in MEASURED)
 
 
 def test_sizes_grow_with_the_class_and_with_the_need_of_one():
