@@ -5,7 +5,7 @@ PYTHON ?= python3
 ARGS ?=
 PYTEST = .venv/bin/python -m pytest
 
-.PHONY: lab test test-all book data setup lock audit
+.PHONY: lab test test-all book hub data setup lock audit
 
 lab: .venv/ready-lab
 	@.venv/bin/course lab $(ARGS)
@@ -17,13 +17,17 @@ test: .venv/ready-test
 	  --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300 $(ARGS)
 
 # One thing at a time: these measure, run whole lessons again and again, and build the book.
-test-all: .venv/ready-book
+test-all: .venv/ready-book .venv/ready-hub
 	$(MAKE) test
 	$(PYTEST) -m long tests $(ARGS)
 
 # A site of the solved lessons, for reading without running.
 book: .venv/ready-book
 	@.venv/bin/python book/build.py
+
+# What a class on one server needs; deploy/README.md goes on from here.
+hub:
+	@$(PYTHON) bootstrap.py hub
 
 data: .venv/ready-lab
 	.venv/bin/course data $(ARGS)
@@ -40,5 +44,5 @@ lock: .venv/ready-test
 audit:
 	.venv/bin/python -m requirements.audit
 
-.venv/ready-lab .venv/ready-test .venv/ready-book: .venv/ready-%: pyproject.toml bootstrap.py $(wildcard requirements/*.txt)
+.venv/ready-lab .venv/ready-test .venv/ready-book .venv/ready-hub: .venv/ready-%: pyproject.toml bootstrap.py $(wildcard requirements/*.txt)
 	@$(PYTHON) bootstrap.py $*

@@ -1,8 +1,8 @@
-"""Make the course's environment in .venv: ``python3 bootstrap.py lab|test|book``.
+"""Make the course's environment in .venv: ``python3 bootstrap.py lab|test|book|hub``.
 
-``make lab``, ``make test`` and ``make book`` call this; it needs nothing but a Python.
-It is kept readable for old versions of Python, so that those too can say what they
-lack. What it installs stands in requirements/, each file with its digest.
+``make lab``, ``make test``, ``make book`` and ``make hub`` call this; it needs nothing
+but a Python. It is kept readable for old versions of Python, so that those too can say
+what they lack. What it installs stands in requirements/, each file with its digest.
 """
 
 import os
@@ -18,7 +18,7 @@ BIN = os.path.join(VENV, "bin")
 PYTHON = os.path.join(BIN, "python")
 VERSION = "{}.{}".format(*sys.version_info[:2])
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
-PURPOSES = ("lab", "test", "book")
+PURPOSES = ("lab", "test", "book", "hub")
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
@@ -37,6 +37,8 @@ def main():
     pip("install", "--no-deps", "--no-build-isolation", "--editable", HERE)
     say("3 of 3: annoy, which is compiled here")
     install_annoy()
+    if purpose == "hub":
+        install_proxy()
     with open(os.path.join(VENV, "ready-" + purpose), "w") as stamp:
         stamp.write("made by bootstrap.py\n")
     say("Ready.")
@@ -159,6 +161,21 @@ def install_annoy():
         say(
             f"annoy is left out for want of {reason}. Lessons 06 and 07 then use faiss "
             "alone. To have it, install what is missing, then: make setup"
+        )
+
+
+def install_proxy():
+    """Install JupyterHub's proxy, which is written in JavaScript, below deploy/."""
+    npm = shutil.which("npm")
+    folder = os.path.join(HERE, "deploy")
+    # `ci` installs what package-lock.json names, each file checked against its digest;
+    # no package runs a script of its own.
+    command = [npm, "ci", "--no-fund", "--ignore-scripts"]
+    if not npm or subprocess.call(command, cwd=folder) != 0:
+        reason = "what the lines above say" if npm else "npm (Debian, Ubuntu: npm)"
+        say(
+            f"JupyterHub's proxy is left out for want of {reason}. To have it, "
+            "install what is missing, then: make hub"
         )
 
 

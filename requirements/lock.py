@@ -4,7 +4,7 @@ uv looks for versions that fit each other on every supported Python and system, 
 notes the digest of every file that a package index holds of them. Set-up installs
 from these files alone, each file checked against its digest.
 
-- lab.txt, test.txt, book.txt: all that one purpose needs, but torch
+- lab.txt, test.txt, book.txt, hub.txt: all that one purpose needs, but torch
 - annoy.txt: annoy, which is compiled
 - torch-cpu.txt: torch without a graphics card; the digests stand below
 - torch-gpu.txt: torch as the package index has it, with what it wants there
@@ -28,6 +28,7 @@ PURPOSES = {
     "lab": [],
     "test": ["instructor", "dev"],
     "book": ["book"],
+    "hub": ["hub"],
     "annoy": ["annoy"],
 }
 # Only the torch of a package index on Linux wants them: gigabytes for graphics cards.
@@ -155,7 +156,7 @@ def main() -> None:
             name: blocks(resolve(extras, chosen)) for name, extras in PURPOSES.items()
         }
     gpu = [n for n in found["lab"] if GPU_ONLY.match(n) or n == "torch"]
-    for purpose in ("lab", "test", "book"):
+    for purpose in ("lab", "test", "book", "hub"):
         parts = [text for n, text in found[purpose].items() if n not in gpu]
         write(f"{purpose}.txt", parts)
     write("annoy.txt", [found["annoy"]["annoy"]])

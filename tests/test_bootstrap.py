@@ -64,6 +64,29 @@ def test_an_address_that_refuses_is_not_reachable():
     assert not bootstrap.reachable("http://127.0.0.1:9/")
 
 
+def test_without_npm_it_is_named_and_set_up_goes_on(
+    monkeypatch, capsys, nothing_installed
+):
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda name: None)
+    bootstrap.install_proxy()
+    said = capsys.readouterr().out
+    assert "npm (Debian, Ubuntu: npm)" in said and "make hub" in said
+
+
+def test_the_proxy_comes_from_its_lock_file_and_below_deploy(monkeypatch, capsys):
+    calls = []
+
+    def call(command, cwd):
+        calls.append((command[1], Path(cwd).name))
+        return 0
+
+    monkeypatch.setattr(bootstrap.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(bootstrap.subprocess, "call", call)
+    bootstrap.install_proxy()
+    assert calls == [("ci", "deploy")]
+    assert capsys.readouterr().out == ""
+
+
 def test_without_compiler_and_headers_both_packages_are_named_and_set_up_goes_on(
     monkeypatch, capsys, pip_calls, nothing_installed
 ):

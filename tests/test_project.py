@@ -18,7 +18,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 def pins():
     """Pinned versions of pyproject.toml by package, markers left out."""
     project = PROJECT["project"]
-    lines = [*project["dependencies"], *project["optional-dependencies"]["annoy"]]
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *extras["annoy"]]
+    # Of a hub's packages, the image of a student's server needs this one.
+    lines += [line for line in extras["hub"] if line.startswith("nbgitpuller")]
     return dict(line.split(";")[0].strip().split("==") for line in lines)
 
 

@@ -28,6 +28,7 @@ WANTED = {
     "lab": DIRECT,
     "test": [*DIRECT, *EXTRAS["instructor"], *EXTRAS["dev"]],
     "book": [*DIRECT, *EXTRAS["book"]],
+    "hub": [*DIRECT, *EXTRAS["hub"]],
     "annoy": EXTRAS["annoy"],
 }
 each_system = pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_what_pyproject_pins_is_what_is_locked(name, system):
 @each_system
 def test_one_version_serves_every_purpose(system):
     lab = versions("lab", system)
-    for other in ("test", "book"):
+    for other in ("test", "book", "hub"):
         there = versions(other, system)
         assert {name: there.get(name) for name in lab} == lab
 

@@ -1,0 +1,658 @@
+"""A class on one server: everybody finishes, and nobody reaches what is another's.
+
+The long tests run the shipped configuration of JupyterHub for real Unix users of this
+machine, which they make and remove again; they need to be root for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import parse_qs, urlsplit
+
+from course_utils.lessons import ROOT
+from tests.lessons import LESSONS, nbgrader, student
+
+import nbformat
+import pytest
+import yaml
+from traitlets.config.loader import PyFileConfigLoader
+
+DEPLOY = ROOT / "deploy"
+CONFIG = DEPLOY / "jupyterhub_config.py"
+FIRST = LESSONS[0]
+MEASURED = json.loads((DEPLOY / "measured.json").read_text(encoding="utf-8"))
+# Twelve students on two cores: a cell may wait long for its turn.
+PATIENCE = 2400
+long = pytest.mark.long
+
+
+def classroom():
+    """The module deploy/classroom.py; it needs what only `make hub` installs."""
+    if "deploy_classroom" not in sys.modules:
+        path = DEPLOY / "classroom.py"
+        spec = importlib.util.spec_from_file_location("deploy_classroom", path)
+        sys.modules["deploy_classroom"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["deploy_classroom"])
+    return sys.modules["deploy_classroom"]
+
+
+def sizes():
+    """The module deploy/sizes.py."""
+    spec = importlib.util.spec_from_file_location("deploy_sizes", DEPLOY / "sizes.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def free_port() -> int:
+    """A port below those that the system gives to whoever connects meanwhile."""
+    while True:
+        port = 20000 + secrets.randbelow(12000)
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+
+
+def may_be_read(path: Path) -> bool:
+    """Whether everybody may go where a path leads."""
+    places = (path.absolute(), path.resolve())
+    return all(f.stat().st_mode & 0o001 for place in places for f in place.parents)
+
+
+@pytest.fixture(scope="module")
+def place():
+    """A folder that every user of this machine may enter, as pytest's own is not."""
+    folder = Path(tempfile.mkdtemp(prefix="course-class-"))
+    folder.chmod(0o755)
+    if not may_be_read(folder / "x"):
+        shutil.rmtree(folder)
+        pytest.skip(f"students cannot enter {folder.parent}: set TMPDIR to another")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def python(place):
+    """A Python with everything in it that students may start, too.
+
+    Where the one that runs the tests lies in a closed home, it is copied, and the copy
+    uses the packages where they are.
+    """
+    if may_be_read(Path(sys.executable)):
+        return Path(sys.executable)
+    packages = [Path(p) for p in sys.path if p.endswith("site-packages")]
+    for folder in [*packages, ROOT]:
+        if not may_be_read(folder / "x"):
+            pytest.skip(f"students cannot read {folder}: put the course elsewhere")
+    version = "python{}.{}".format(*sys.version_info[:2])
+    base, copy = Path(sys.base_prefix), place / "python"
+    (copy / "bin").mkdir(parents=True)
+    shutil.copy(Path(sys.executable).resolve(), copy / "bin" / version)
+    leave = shutil.ignore_patterns("site-packages", "test", "config-*", "__pycache__")
+    shutil.copytree(
+        base / "lib" / version, copy / "lib" / version, ignore=leave, symlinks=True
+    )
+    for library in (base / "lib").glob("libpython*.so*"):
+        shutil.copy(library, copy / "lib", follow_symlinks=False)
+    own = copy / "lib" / version / "site-packages"
+    own.mkdir()
+    lines = (f"import site; site.addsitedir({str(p)!r})\n" for p in packages)
+    (own / "course.pth").write_text("".join(lines))
+    for name in ("share", "etc"):
+        if (Path(sys.prefix) / name).exists():
+            (copy / name).symlink_to(Path(sys.prefix) / name)
+    return copy / "bin" / version
+
+
+@pytest.fixture(scope="module")
+def group():
+    """A group of this machine for the students of a test."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make the users that these tests need")
+    name = f"course-{secrets.token_hex(4)}"
+    subprocess.run(["groupadd", name], check=True)
+    yield name
+    subprocess.run(["groupdel", name], check=True)
+
+
+@pytest.fixture(scope="module")
+def lessons(place):
+    """A repository of the lessons without their solutions, as the README makes it."""
+    folder = place / "lessons"
+    folder.mkdir()
+    for name in ("notebooks", "images"):
+        shutil.copytree(ROOT / name, folder / name, symlinks=True)
+    git = ["git", "-C", str(folder), "-c", "user.name=x", "-c", "user.email=x@x"]
+    for command in (["init", "-qb", "main"], ["add", "."], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *command], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(place):
+    """The course's data in a folder that students may read."""
+    from course_utils.data import fetch
+
+    folder = place / "data"
+    shutil.copytree(fetch.cache_folder(), folder)
+    subprocess.run(["chmod", "-R", "a+rX,go-w", str(folder)], check=True)
+    return folder
+
+
+@dataclass
+class Hub:
+    """A running hub."""
+
+    address: str
+    group: str
+    log: Path
+
+
+def environment(place: Path, python: Path, **settings: object) -> dict[str, str]:
+    """What the hub is started with."""
+    paths = [os.path.dirname(sys.executable), os.environ["PATH"]]
+    made = {**os.environ, "PATH": os.pathsep.join(paths), "PYTHONPATH": str(ROOT)}
+    made["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    made["PYTHONDONTWRITEBYTECODE"] = "1"
+    if python.is_relative_to(place):
+        made["LD_LIBRARY_PATH"] = str(python.parents[1] / "lib")
+    return made | {key: str(value) for key, value in settings.items()}
+
+
+@pytest.fixture(scope="module")
+def start(place, python, group, lessons, data):
+    """Start hubs with the shipped configuration, and stop them in the end."""
+    running = []
+
+    def start(**settings) -> Hub:
+        number = len(running)
+        address = f"http://127.0.0.1:{free_port()}"
+        own = environment(
+            place,
+            python,
+            CLASS_GROUP=group,
+            CLASS_LESSONS=lessons,
+            CLASS_DATA=data,
+            CLASS_STATE=place / f"state-{number}",
+            CLASS_ADDRESS=address,
+            CLASS_HUB_PORT=free_port(),
+            CLASS_PROXY_PORT=free_port(),
+            CLASS_GIT_PORT=free_port(),
+            **settings,
+        )
+        log = place / f"hub-{number}.log"
+        command = [str(python), "-m", "jupyterhub", "-f", str(CONFIG)]
+        with open(log, "wb") as stream:
+            hub = subprocess.Popen(
+                command, cwd="/", env=own, stdout=stream, stderr=subprocess.STDOUT
+            )
+        running.append(hub)
+        for _ in range(300):
+            if hub.poll() is not None:
+                break
+            try:
+                with urllib.request.urlopen(f"{address}/hub/health", timeout=5):
+                    return Hub(address, group, log)
+            except (urllib.error.URLError, OSError):
+                time.sleep(1)
+        # The proxy says again and again that the hub is not there yet.
+        said = [line for line in log.read_text().splitlines() if line.startswith("[")]
+        pytest.fail("\n".join(["the hub did not start:", *said[-40:]]))
+
+    yield start
+    for hub in running:
+        hub.send_signal(signal.SIGTERM)
+    for hub in running:
+        hub.wait(120)
+
+
+@pytest.fixture(scope="module")
+def hub(start):
+    """One hub for all tests that need no setting of their own."""
+    return start()
+
+
+def browser(hub, account):
+    return classroom().Student(hub.address, account, PATIENCE)
+
+
+async def kernel_of(one):
+    """Log in, get a server, and start a kernel there."""
+    await one.log_in()
+    await one.start_server()
+    await one.take_lessons()
+    return await one.start_kernel()
+
+
+# Keys of the chart's values.schema.yaml (github.com/jupyterhub/zero-to-jupyterhub-k8s,
+# jupyterhub/values.schema.yaml, commit 02dd73df01bdbb6d602fed21b0be12565ab38080), which
+# allows no others. What stands below hub.config goes to JupyterHub as it is.
+CHART = {
+    "hub.config",
+    "singleuser.image.name",
+    "singleuser.image.tag",
+    "singleuser.memory.guarantee",
+    "singleuser.memory.limit",
+    "singleuser.cpu.guarantee",
+    "singleuser.cpu.limit",
+    "singleuser.storage.type",
+    "singleuser.storage.capacity",
+    "singleuser.storage.homeMountPath",
+    "singleuser.defaultUrl",
+    "singleuser.startTimeout",
+    "cull.enabled",
+    "cull.timeout",
+    "cull.every",
+    "prePuller.hook.enabled",
+    "prePuller.continuous.enabled",
+    "scheduling.userScheduler.enabled",
+    "scheduling.podPriority.enabled",
+    "scheduling.userPlaceholder.enabled",
+    "scheduling.userPlaceholder.replicas",
+}
+
+
+@pytest.fixture(scope="module")
+def values():
+    text = (DEPLOY / "zero-to-jupyterhub.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)
+
+
+def leaves(tree, path=""):
+    """Dotted paths and values of a tree; what passes through unread is one leaf."""
+    if isinstance(tree, dict) and path != "hub.config":
+        for key, value in tree.items():
+            yield from leaves(value, f"{path}.{key}".lstrip("."))
+    else:
+        yield path, tree
+
+
+def test_the_charts_values_have_only_keys_that_the_chart_knows(values):
+    found = dict(leaves(values))
+    assert set(found) == CHART
+    assert found["singleuser.storage.type"] in ("dynamic", "static", "none")
+
+
+def test_nobody_gets_in_before_an_institution_says_who(values):
+    config = values["hub"]["config"]
+    assert config["JupyterHub"]["authenticator_class"] == "null"
+    assert config["Authenticator"] == {"allow_all": False}
+
+
+def test_a_students_volume_does_not_hide_what_the_image_keeps_in_its_home(values):
+    own = values["singleuser"]
+    # repo2docker puts the repository into the home, and postBuild the data below it.
+    volume = PurePosixPath(own["storage"]["homeMountPath"])
+    assert volume.parent == PurePosixPath("/home/jovyan")
+    assert not (ROOT / volume.name).exists()
+    asked = parse_qs(urlsplit(own["defaultUrl"]).query)
+    assert PurePosixPath(asked["targetpath"][0]).parts[0] == volume.name
+    assert asked["urlpath"] == [f"lab/tree/{asked['targetpath'][0]}/notebooks"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert asked["repo"] == [project["project"]["urls"]["Repository"]]
+
+
+def test_a_cluster_gives_a_student_what_the_course_promises(values):
+    memory = values["singleuser"]["memory"]
+    assert memory["guarantee"] == f"{sizes().PROMISE_GB}G"
+    lessons = json.loads((ROOT / "solutions/measured.json").read_text("utf-8"))
+    assert max(one["peak_mb"] for one in lessons.values()) <= 1024 * sizes().PROMISE_GB
+    # Beside a lesson the pod holds the student's server.
+    limit = 1024 * int(memory["limit"].removesuffix("G"))
+    server = max(run["server_mb"]["worst"] for run in MEASURED)
+    assert 1024 * sizes().PROMISE_GB + server < limit
+    # One server's limit counts what is reserved, of which there is more.
+    assert max(run["data_mb"]["worst"] for run in MEASURED) < limit_mb()
+    assert limit < limit_mb()
+
+
+def test_idle_servers_are_stopped_after_the_same_time_everywhere(values):
+    text = CONFIG.read_text(encoding="utf-8")
+    minutes = int(re.search(r'"CLASS_IDLE_MINUTES", "(\d+)"', text)[1])
+    assert values["cull"]["enabled"] and values["cull"]["timeout"] == minutes * 60
+
+
+def test_no_secret_and_no_open_door_is_shipped():
+    for path in DEPLOY.glob("*.*"):
+        text = path.read_text(encoding="utf-8")
+        # A key, a token or a password would be a long run of such characters.
+        if path.name != "package-lock.json":
+            found = re.findall(r"\b(?=\w*\d)(?=\w*[a-z])\w{24,}\b", text)
+            assert found == [], path.name
+    config = CONFIG.read_text(encoding="utf-8")
+    for opened in ("dummy", "allow_all", "disable_check_xsrf", "0.0.0.0"):
+        assert opened not in config
+
+
+def test_the_proxy_is_pinned_with_digests_and_names_no_registry():
+    wanted = json.loads((DEPLOY / "package.json").read_text("utf-8"))["dependencies"]
+    lock = json.loads((DEPLOY / "package-lock.json").read_text("utf-8"))["packages"]
+    assert lock.pop("")["dependencies"] == wanted
+    for name, version in wanted.items():
+        assert lock[f"node_modules/{name}"]["version"] == version
+    for name, one in lock.items():
+        assert one["integrity"].startswith("sha512-"), name
+        assert "resolved" not in one, name
+
+
+def test_the_readmes_sizes_follow_from_what_was_measured():
+    text = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    assert sizes().renewed(text, MEASURED) == text
+    assert len({run["students"] for run in MEASURED}) == len(MEASURED) >= 2
+    assert not any(run["failures"] for run in MEASURED)
+
+
+def test_sizes_grow_with_the_class_and_with_the_need_of_one():
+    one = {name: {"median": 60, "worst": 60} for name in ("spawn_s", "lesson_s")}
+    one |= {name: {"median": 1024, "worst": 1024} for name in ("memory_mb", "home_mb")}
+    one |= {"cpu_s": {"median": 60, "worst": 90}, "students": 1, "failures": []}
+    one |= {"hub_mb": 100, "proxy_mb": 50}
+    rows = sizes().table([one]).splitlines()[-3:]
+    # 30 students: 1 GB each and the hub's 150 MB; 60 s each within 10 and 60 minutes.
+    assert rows[0] == "| 30 | 31 GB | 61 GB | 3 | 1 | 30 GB |"
+    assert rows[2].startswith("| 3,000 | 3,100 GB | 6,100 GB | 300 | 50 |")
+
+
+@pytest.fixture
+def configured(tmp_path, monkeypatch):
+    """Load the shipped configuration as JupyterHub does, with settings of one's own."""
+
+    def load(**settings):
+        for name in [name for name in os.environ if name.startswith("CLASS_")]:
+            monkeypatch.delenv(name)
+        settings = {"CLASS_STATE": tmp_path / "state"} | settings
+        for name, value in settings.items():
+            monkeypatch.setenv(name, str(value))
+        return PyFileConfigLoader(CONFIG.name, path=str(DEPLOY)).load_config()
+
+    # The tests' own Python may lie where students cannot go.
+    monkeypatch.setattr(sys, "executable", shutil.which("env"))
+    return load
+
+
+def command_of(config, name):
+    (one,) = (s for s in config.JupyterHub.services if s["name"] == name)
+    return one["command"]
+
+
+def test_a_setting_of_the_environment_reaches_the_hub(configured, tmp_path):
+    config = configured(
+        CLASS_MEMORY_MB=1500,
+        CLASS_IDLE_MINUTES=7,
+        CLASS_GROUP="pupils",
+        CLASS_DATA="/data",
+        CLASS_ADDRESS="http://127.0.0.1:9000",
+    )
+    assert config.Spawner.cmd[1] == f"--data={1500 * 2**20}"
+    assert "--timeout=420" in command_of(config, "cull-idle")
+    assert config.PAMAuthenticator.allowed_groups == {"pupils"}
+    assert config.Spawner.environment["COURSE_DATA_SHARED"] == "/data"
+    assert config.JupyterHub.bind_url == "http://127.0.0.1:9000"
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_without_settings_only_this_machine_is_listened_to(configured):
+    config = configured()
+    for address in (config.JupyterHub.bind_url, config.JupyterHub.hub_bind_url):
+        assert urlsplit(address).hostname == "127.0.0.1"
+
+
+def test_lessons_of_this_machine_are_handed_out_from_their_folder(configured, tmp_path):
+    folder = tmp_path / "our-lessons"
+    (folder / ".git").mkdir(parents=True)
+    config = configured(CLASS_LESSONS=folder, CLASS_GIT_PORT=9999)
+    asked = parse_qs(urlsplit(config.Spawner.default_url).query)
+    assert asked["repo"] == ["git://127.0.0.1:9999/our-lessons/.git"]
+    command = command_of(config, "lessons")
+    # Nothing but this repository, and to nobody outside.
+    assert "--listen=127.0.0.1" in command and "--strict-paths" in command
+    assert command[-1] == str(folder / ".git")
+
+
+def test_lessons_elsewhere_are_fetched_from_there(configured):
+    config = configured(CLASS_LESSONS="https://example.org/lessons")
+    asked = parse_qs(urlsplit(config.Spawner.default_url).query)
+    assert asked["repo"] == ["https://example.org/lessons"]
+    assert [s["name"] for s in config.JupyterHub.services] == ["cull-idle"]
+
+
+def test_a_python_that_students_cannot_start_is_refused_with_a_cure(
+    configured, tmp_path, monkeypatch
+):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    python = shutil.copy("/bin/true", closed / "python")
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(SystemExit, match="make hub PYTHON="):
+        configured()
+
+
+@long
+@pytest.mark.parametrize("number", [1, 4, 12])
+def test_everybody_finishes_the_first_lesson(hub, number, capsys):
+    module = classroom()
+    with module.accounts(number, hub.group) as people:
+        report = asyncio.run(module.simulate(hub.address, people, FIRST, PATIENCE))
+        cells = sum(cell.cell_type == "code" for cell in student(FIRST).cells)
+        for account in people:
+            path = account.home / "embeddings-course/notebooks" / FIRST.notebook.name
+            saved = nbformat.read(path, as_version=4)
+            told = "".join(
+                output.get("text", "")
+                for cell in saved.cells
+                if nbgrader(cell).get("grade")
+                for output in cell.outputs
+            )
+            exercises = sum(bool(nbgrader(c).get("solution")) for c in saved.cells)
+            assert told.count("✅") == exercises > 0, report.failures
+    with capsys.disabled():
+        print(f"\n{report.table()}")
+    assert report.failures == [], hub.log.read_text()[-3000:]
+    assert [trial.cells for trial in report.trials] == [cells] * number
+    assert report.worst("data_mb") < limit_mb()
+    if os.environ.get("CLASS_MEASURED"):
+        module.save(report, Path(os.environ["CLASS_MEASURED"]))
+
+
+@long
+def test_nobody_reaches_what_is_another_students(hub):
+    module = classroom()
+
+    async def scene(mary, eve):
+        async with browser(hub, mary) as one, browser(hub, eve) as other:
+            hers, his = await kernel_of(one), await kernel_of(other)
+            await hers.run("secret = 42; open('mine.txt', 'w').write('private')")
+            path = (await one.api("GET", "contents/"))["content"]
+            assert path
+            # By the disk: folder, file, server's runtime files, environment.
+            home = str(mary.home)
+            for code in (
+                f"import os; os.listdir({home!r})",
+                f"open({home!r} + '/mine.txt').read()",
+                f"import os; os.listdir({home!r} + '/.local/share/jupyter/runtime')",
+                "import psutil\n"
+                f"for p in psutil.process_iter(['username']):\n"
+                f"    if p.info['username'] == {mary.name!r}: p.environ()\n",
+            ):
+                with pytest.raises(
+                    module.Failure, match="PermissionError|AccessDenied"
+                ):
+                    await his.run(code)
+            # By the hub: her server with his cookies, hers as his, her kernel.
+            for place in (
+                f"/user/{mary.name}/api/contents/mine.txt",
+                f"/user/{mary.name}/api/kernels",
+                f"/user/{mary.name}/api/kernels/{hers.number}/channels",
+                f"/user/{mary.name}/files/mine.txt",
+                f"/hub/api/users/{mary.name}",
+                "/hub/api/users",
+                "/hub/admin",
+            ):
+                status, text = await other.request("GET", hub.address + place)
+                assert status in (403, 404), (place, status)
+                assert "private" not in text
+            status, _ = await other.request(
+                "DELETE",
+                f"{hub.address}/hub/api/users/{mary.name}/server",
+                place=f"{hub.address}/hub",
+            )
+            assert status in (403, 404)
+            assert await hers.run("assert secret == 42") == []
+
+    with module.accounts(2, hub.group) as (mary, eve):
+        asyncio.run(scene(mary, eve))
+
+
+@long
+def test_nobody_writes_the_data_of_all(hub, data):
+    module = classroom()
+
+    async def scene(mary):
+        async with browser(hub, mary) as one:
+            kernel = await kernel_of(one)
+            await kernel.run(
+                "import os; from pathlib import Path\n"
+                "shared = Path(os.environ['COURSE_DATA_SHARED'])\n"
+                "some = next(p for p in shared.rglob('*.csv') if p.is_file())\n"
+                "assert some.read_bytes()"
+            )
+            for code in (
+                "(shared / 'new').write_text('x')",
+                "open(some, 'ab')",
+                "some.unlink()",
+                "some.chmod(0o666)",
+                "(some.parent / 'new').mkdir()",
+            ):
+                with pytest.raises(module.Failure, match="PermissionError"):
+                    await kernel.run(code)
+
+    with module.accounts(1, hub.group) as (mary,):
+        asyncio.run(scene(mary))
+
+
+@long
+def test_who_takes_too_much_memory_loses_his_cell_and_nobody_elses(hub):
+    module = classroom()
+
+    async def scene(mary, eve):
+        async with browser(hub, mary) as one, browser(hub, eve) as other:
+            hers, his = await kernel_of(one), await kernel_of(other)
+            await hers.run("kept = 42")
+            # A little at a time, as lists grow: each piece is written to.
+            greedy = (
+                "taken = []\n"
+                f"for _ in range({2 * limit_mb()} // 64):\n"
+                "    taken.append(b'x' * (64 * 2**20))\n"
+            )
+            with pytest.raises(module.Failure, match="MemoryError|kernel died"):
+                await his.run(greedy, "greedy")
+            assert await hers.run("assert kept == 42") == []
+            # His server goes on, too.
+            again = await other.start_kernel()
+            assert await again.run("assert 1 + 1 == 2") == []
+
+    with module.accounts(2, hub.group) as (mary, eve):
+        asyncio.run(scene(mary, eve))
+
+
+@long
+def test_who_is_not_in_the_group_does_not_get_in(hub):
+    module = classroom()
+
+    async def scene(stranger):
+        async with browser(hub, stranger) as one:
+            with pytest.raises(module.Failure, match="login: status 403"):
+                await one.log_in()
+        assert module.processes(stranger.uid) == []
+
+    # A member of no group but his own.
+    with module.accounts(1, hub.group) as (stranger,):
+        subprocess.run(["gpasswd", "--delete", stranger.name, hub.group], check=True)
+        asyncio.run(scene(stranger))
+
+
+@long
+def test_a_wrong_password_does_not_get_in(hub):
+    module = classroom()
+
+    async def scene(mary):
+        wrong = module.Account(mary.name, mary.password + "x")
+        async with browser(hub, wrong) as one:
+            with pytest.raises(module.Failure):
+                await one.log_in()
+                await one.start_server()
+
+    with module.accounts(1, hub.group) as (mary,):
+        asyncio.run(scene(mary))
+
+
+@long
+def test_new_lessons_arrive_and_a_students_work_is_kept(hub, lessons):
+    module = classroom()
+    git = ["git", "-C", str(lessons), "-c", "user.name=x", "-c", "user.email=x@x"]
+
+    async def scene(mary):
+        async with browser(hub, mary) as one:
+            kernel = await kernel_of(one)
+            name = f"embeddings-course/notebooks/{FIRST.notebook.name}"
+            await kernel.run(
+                f"import json; path = {name!r}\n"
+                "book = json.load(open(path))\n"
+                "book['cells'][0]['source'] = ['my own words']\n"
+                "json.dump(book, open(path, 'w'))"
+            )
+            (lessons / "notebooks" / "news.md").write_text("a new page")
+            subprocess.run([*git, "add", "."], check=True)
+            subprocess.run([*git, "commit", "-qm", "news"], check=True)
+            await one.take_lessons()
+            await kernel.run(
+                "assert 'my own words' in open(path).read()\n"
+                "assert open('embeddings-course/notebooks/news.md').read()"
+            )
+
+    with module.accounts(1, hub.group) as (mary,):
+        asyncio.run(scene(mary))
+
+
+@long
+def test_a_server_at_which_nothing_happens_is_stopped(start):
+    module = classroom()
+    hub = start(CLASS_IDLE_MINUTES=0.2)
+
+    async def scene(mary):
+        async with browser(hub, mary) as one:
+            await one.log_in()
+            await one.start_server()
+            assert module.processes(mary.uid)
+            for _ in range(600):
+                if await one.server() is None:
+                    break
+                await asyncio.sleep(0.5)
+            assert await one.server() is None
+            assert module.processes(mary.uid) == []
+
+    with module.accounts(1, hub.group) as (mary,):
+        asyncio.run(scene(mary))
+
+
+def limit_mb() -> int:
+    """The limit that the shipped configuration sets, in MB."""
+    text = CONFIG.read_text(encoding="utf-8")
+    return int(re.search(r'"CLASS_MEMORY_MB", "(\d+)"', text)[1])
