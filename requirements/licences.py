@@ -6,6 +6,7 @@ and writes LICENCES.md.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import tomllib
@@ -18,6 +19,7 @@ from packaging.utils import canonicalize_name
 
 PAGE = HERE.parent / "LICENCES.md"
 CATALOG = HERE.parent / "course_utils" / "data" / "catalog.toml"
+PROXY = HERE.parent / "deploy" / "package-lock.json"
 LOCKS = sorted(path.stem for path in HERE.glob("*.txt"))
 # Each of these lets MIT code import the package, and a class install it.
 COMPATIBLE = (
@@ -40,10 +42,11 @@ COMPATIBLE = (
 )
 # For graphics cards, fetched only where torch's CPU build is out of reach.
 NVIDIA = "NVIDIA's own, free to use"
-# What a package's metadata leaves out stands in the file that it brings.
+# What a package's metadata leaves out or puts at length stands in its own files.
 SILENT = {
     "docutils": "public domain OR BSD",  # one file for Emacs, unused, is under the GPL
     "geoindex-rs": "MIT OR Apache-2.0",
+    "jupyterhub-idle-culler": "BSD",
     "namex": "Apache-2.0",
 }
 # Only other systems install these; so their index pages say.
@@ -88,6 +91,12 @@ build is out of reach.
 | package | licence | lock files |
 |---|---|---|
 {packages}
+
+JupyterHub's proxy, for `make hub` alone, is written in JavaScript:
+
+| package | licence |
+|---|---|
+{proxy}
 """
 
 
@@ -197,6 +206,16 @@ def packages() -> dict[str, tuple[str, str]]:
     return found
 
 
+def proxy() -> dict[str, str]:
+    """Read the licences of the JavaScript packages from their own lock file."""
+    lock = json.loads(PROXY.read_text(encoding="utf-8"))["packages"]
+    return {
+        path.rpartition("node_modules/")[2]: usual(one["license"])
+        for path, one in sorted(lock.items())
+        if path
+    }
+
+
 def page(found: dict[str, tuple[str, str]]) -> str:
     """Write LICENCES.md.
 
@@ -217,16 +236,20 @@ def page(found: dict[str, tuple[str, str]]) -> str:
         for name, entry in catalog.items()
     ]
     uses = [f"| {name} | {words} | {where} |" for name, (words, where) in found.items()]
-    return TEXT.format(data="\n".join(data), packages="\n".join(uses))
+    scripts = [f"| {name} | {words} |" for name, words in proxy().items()]
+    return TEXT.format(
+        data="\n".join(data), packages="\n".join(uses), proxy="\n".join(scripts)
+    )
 
 
 def main() -> int:
     """Write the page; 1 if a licence does not suit."""
     found = packages()
     Path(PAGE).write_text(page(found), encoding="utf-8")
-    wrong = [name for name, (words, _) in found.items() if not is_compatible(words)]
-    for name in wrong:
-        print(f"{name}: {found[name][0]} is not known to go with MIT")
+    everything = {name: words for name, (words, _) in found.items()} | proxy()
+    wrong = {name: w for name, w in everything.items() if not is_compatible(w)}
+    for name, words in wrong.items():
+        print(f"{name}: {words} is not known to go with MIT")
     return bool(wrong)
 
 

@@ -179,6 +179,10 @@ def test_the_licences_page_is_what_packages_and_catalog_say():
             assert told[name] == licences.licence(metadata.distribution(name)), name
             here += 1
     assert here > 150
+    rows = re.findall(r"^\| (\S+) \| ([^|]+) \|$", text, re.M)
+    scripts = dict(rows[1:])  # below the table's head
+    assert scripts == licences.proxy()
+    assert all(map(licences.is_compatible, scripts.values()))
     catalog = tomllib.loads(licences.CATALOG.read_text(encoding="utf-8"))
     for name, entry in catalog.items():
         assert told[name] == entry["licence"]
