@@ -93,11 +93,11 @@ def in_image(home):
 @pytest.mark.long
 def test_all_that_lessons_need_is_in_the_image(image_home):
     cache = image_home / ".cache" / "embeddings-course"
-    needed = {name for name, entry in fetch.catalog().items() if entry.get("lessons")}
+    needed = {name for name, entry in fetch.catalog().items() if entry.lessons}
     carried = {
         name
         for name in needed
-        if fetch.catalog()[name]["sources"][0]["kind"] in ("shipped", "dependency")
+        if fetch.catalog()[name].sources[0]["kind"] in ("shipped", "dependency")
     }
     kept = {path.name for path in cache.iterdir() if path.is_dir()}
     assert needed - carried <= kept
