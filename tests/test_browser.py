@@ -166,7 +166,7 @@ def test_at_twice_the_size_no_text_or_figure_runs_over_the_edge(lesson, desk):
         "!document.querySelector('#jp-left-stack').offsetParent"
     )
     found = desk.page.evaluate(CUT_OFF)
-    assert found["texts"] > 50 and found["figures"] > 3
+    assert found["texts"] > 50 and found["figures"] > 0
     assert found["over"] == []
     assert found["bar"] <= 1
 
