@@ -171,16 +171,21 @@ VERSIONS: dict[str, Callable[[Path, Lesson], Any]] = {
 
 def wrong_answer(lesson: Lesson, name: str) -> str:
     """Source of a plausible wrong answer that stands by itself."""
-    for answer, _ in answers(lesson)[name].wrong:
+    return plausible_mistake(lesson, name)[0]
+
+
+def plausible_mistake(lesson: Lesson, name: str) -> tuple[str, str]:
+    """Source of a plausible wrong answer, and words that its refusal holds."""
+    for answer, words in answers(lesson)[name].wrong:
         answer = answer[0] if isinstance(answer, tuple) else answer
         if not inspect.isfunction(answer) or answer.__name__ == "<lambda>":
             continue
         source = textwrap.dedent(inspect.getsource(answer))
         tree = ast.parse(source).body[0]
-        names = set(answer.__code__.co_names) & set(answer.__globals__)
-        if names <= KNOWN and not answer.__closure__ and not tree.decorator_list:
-            return source.replace(f"def {answer.__name__}(", f"def {name}(", 1)
-    return f"def {name}(*given, **settings):\n    return 0"
+        used = set(answer.__code__.co_names) & set(answer.__globals__)
+        if used <= KNOWN and not answer.__closure__ and not tree.decorator_list:
+            return source.replace(f"def {answer.__name__}(", f"def {name}(", 1), words
+    return f"def {name}(*given, **settings):\n    return 0", ""
 
 
 def announced(folder: Path, notebook: Any) -> dict[str, float]:

@@ -214,3 +214,29 @@ def test_lessons_are_numbered_without_gaps():
 
 def test_every_lesson_has_exercises():
     assert {exercise.lesson for exercise in EXERCISES} == set(LESSONS)
+
+
+def widgets(notebook):
+    """Places of cells that store a widget's stand-in."""
+    return [
+        number
+        for number, cell in enumerate(notebook.cells)
+        if cell.cell_type == "code" and "Box(children=" in output_text(cell)
+    ]
+
+
+@pytest.mark.parametrize("lesson", [LESSONS[4], LESSONS[5], LESSONS[7]])
+def test_where_no_widget_is_drawn_the_words_before_it_say_what_to_look_at(lesson):
+    notebook = solution(lesson)
+    (number,) = widgets(notebook)
+    before = " ".join(notebook.cells[number - 1].source.split())
+    assert re.search(r"Where widgets work,|On a page that is not running", before)
+    after = code(notebook)[code(notebook).index(notebook.cells[number]) :]
+    # The same thing made beforehand, in this cell or in the next one.
+    kinds = [set(o.get("data", {})) for c in after[:2] for o in c.outputs]
+    assert any(kind & {"text/html", "image/png"} for kind in kinds)
+
+
+def test_no_other_lesson_needs_a_widget():
+    found = [lesson.number for lesson in LESSONS if widgets(solution(lesson))]
+    assert found == [5, 6, 8]

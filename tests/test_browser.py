@@ -1,0 +1,244 @@
+"""In a real browser: a lesson stops kindly, takes an answer, and all can read it."""
+
+from __future__ import annotations
+
+import copy
+import io
+import re
+
+from course_utils.checks.core import Check
+from tests import courses
+from tests.browser import CHROMIUM, NO_BROWSER, run_chromium, run_lab, sit_down
+from tests.lessons import EXERCISES, IDS, LESSONS, module, nbgrader, solution, student
+
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_BROWSER)
+
+each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=IDS)
+# The fewest seconds to its first exercise: neither TensorFlow nor torch.
+LIGHTEST = LESSONS[6]
+# Below each lesson's head.
+SET_UP = 1
+
+# What is cut off or runs over the edge; a table may be wider, and then scrolls.
+CUT_OFF = """() => {
+  const notebook = document.querySelector('.jp-Notebook');
+  const prose = [...notebook.querySelectorAll('.jp-MarkdownCell .jp-RenderedMarkdown')];
+  const figures = [...notebook.querySelectorAll('.jp-OutputArea-output img')];
+  const texts = prose.flatMap(cell => [
+    ...cell.querySelectorAll('p, li, h1, h2, h3, h4, blockquote, img')
+  ]).filter(part => !part.closest('table'));
+  const over = part => {
+    const frame = part.closest('.jp-RenderedMarkdown, .jp-OutputArea-output');
+    const edge = frame.getBoundingClientRect().right + 1;
+    return part.getBoundingClientRect().right > edge
+      || (part.tagName !== 'IMG' && part.scrollWidth > part.clientWidth + 1);
+  };
+  return {
+    texts: texts.length,
+    figures: figures.length,
+    over: [...texts, ...figures].filter(over).map(part => part.outerHTML.slice(0, 200)),
+    bar: notebook.scrollWidth - notebook.clientWidth,
+  };
+}"""
+DRAWN = """([cells, figures]) => {
+  const notebook = document.querySelector('.jp-Notebook');
+  const pictures = [...notebook.querySelectorAll('img')];
+  const prose = [...notebook.querySelectorAll('.jp-MarkdownCell')];
+  return notebook.querySelectorAll('.jp-Cell').length === cells
+    && prose.every(cell => cell.querySelector('.jp-RenderedMarkdown')?.textContent)
+    && notebook.querySelectorAll('.jp-OutputArea-output img').length >= figures
+    && pictures.every(picture => picture.complete && picture.naturalWidth);
+}"""
+TOOLTIPS = """() => [...document.querySelectorAll('[class*=tooltip]')]
+  .filter(part => part.offsetParent && getComputedStyle(part).opacity > 0.5)
+  .map(part => part.innerText).join(' ')"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    with run_lab(tmp_path_factory.mktemp("lab")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with run_chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def desk(chromium, lab, request):
+    zoom = getattr(request, "param", 1)
+    name = re.sub(r"\W+", "-", request.node.name).strip("-")
+    with sit_down(chromium, lab, name, zoom) as desk:
+        yield desk
+
+
+def place_of(notebook, name):
+    names = [nbgrader(cell).get("grade_id") for cell in notebook.cells]
+    return names.index(name)
+
+
+def place_with(notebook, text):
+    return next(n for n, cell in enumerate(notebook.cells) if text in cell.source)
+
+
+def solved(lesson, name):
+    """The solution's answer, without the marks around it."""
+    lines = courses.cell_named(solution(lesson), name).source.splitlines()
+    return "\n".join(line for line in lines if not line.strip().startswith("### "))
+
+
+def filled_in(lesson):
+    """The student's notebook with every answer in it."""
+    notebook = copy.deepcopy(student(lesson))
+    return courses.solve(notebook, lesson, *courses.exercises(notebook))
+
+
+def still_open(check: Check) -> str:
+    return (
+        f"{check.number} is still open. Write your answer in place of the `raise` "
+        "line, run that cell, then this one again; "
+        f"check.{check.__name__}.hint() helps."
+    )
+
+
+def answer_first_exercise(desk, lesson, *, paste):
+    """Answer wrongly, then rightly, after Run All has stopped at the check."""
+    notebook = student(lesson)
+    name = next(one.name for one in EXERCISES if one.lesson == lesson)
+    check = getattr(module(lesson), name)
+    task, judge = place_of(notebook, name), place_of(notebook, f"check-{name}")
+    assert desk.output(judge) == still_open(check)
+    for number, cell in enumerate(notebook.cells):
+        if cell.cell_type == "code":
+            assert (desk.prompt(number) == "[ ]:") == (number > judge), number
+
+    wrong, words = courses.plausible_mistake(lesson, name)
+    desk.replace_by_typing(task, wrong.strip(), paste=paste)
+    desk.run_and_read(task)
+    said = desk.run_and_read(judge)
+    assert said.startswith(f"{check.number} ") and said != still_open(check)
+    assert words in said and "Traceback" not in said
+
+    desk.replace_by_typing(task, solved(lesson, name), paste=paste)
+    desk.run_and_read(task)
+    assert desk.run_and_read(judge).startswith(f"✅ {check.number} ")
+
+
+def test_the_keyboard_alone_opens_runs_and_answers_a_lesson(desk):
+    desk.open(LIGHTEST.notebook.name)
+    desk.page.keyboard.press("ControlOrMeta+Shift+c")
+    desk.page.keyboard.type("Run All Cells")
+    desk.page.keyboard.press("Enter")
+    desk.settle(SET_UP)
+    answer_first_exercise(desk, LIGHTEST, paste=False)
+    assert desk.page.evaluate("window.pointerEvents") == 0
+
+
+@pytest.mark.long
+@each_lesson
+def test_a_lesson_stops_kindly_and_takes_the_answer(lesson, desk):
+    desk.open(lesson.notebook.name)
+    assert desk.run_all() is False
+    answer_first_exercise(desk, lesson, paste=True)
+
+
+def open_stored(desk, lesson):
+    """Open a solution with the outputs that it holds; nothing is run."""
+    stored = solution(lesson)
+    desk.open(desk.lab.add(stored, f"stored-{lesson.name}.ipynb"))
+    figures = sum("image/png" in str(cell.get("outputs")) for cell in stored.cells)
+    desk.page.wait_for_function(DRAWN, arg=[len(stored.cells), figures])
+
+
+@pytest.mark.long
+@each_lesson
+@pytest.mark.parametrize("desk", [2], ids=["200-percent"], indirect=True)
+def test_at_twice_the_size_no_text_or_figure_runs_over_the_edge(lesson, desk):
+    open_stored(desk, lesson)
+    # Without the list of files, as one reads with large letters.
+    desk.page.keyboard.press("ControlOrMeta+b")
+    desk.page.wait_for_function(
+        "!document.querySelector('#jp-left-stack').offsetParent"
+    )
+    found = desk.page.evaluate(CUT_OFF)
+    assert found["texts"] > 50 and found["figures"] > 0
+    assert found["over"] == []
+    assert found["bar"] <= 1
+
+
+@pytest.mark.long
+def test_the_map_of_garments_is_drawn_and_names_what_one_points_at(desk):
+    lesson = LESSONS[4]
+    notebook = filled_in(lesson)
+    desk.open(desk.lab.add(notebook, f"filled-{lesson.name}.ipynb"))
+    assert desk.run_all() is True
+    cell = desk.cell(place_with(notebook, "jscatter.compose("))
+    canvases = cell.locator("canvas").filter(visible=True)
+    assert canvases.count() >= 2
+    cell.scroll_into_view_if_needed()
+    box = canvases.last.bounding_box()
+    told = ""
+    for step in range(400):
+        # Steps that share no divisor go over the whole map before they meet again.
+        across, down = (0.1 + 0.8 * (step * stride % 101) / 101 for stride in (37, 64))
+        x, y = box["x"] + across * box["width"], box["y"] + down * box["height"]
+        desk.page.mouse.move(x, y)
+        desk.page.wait_for_timeout(150)
+        told = desk.page.evaluate(TOOLTIPS)
+        if told:
+            break
+    desk.shot("map-with-tooltip")
+    assert "garment" in told.casefold()
+    picture = Image.open(io.BytesIO(canvases.last.screenshot())).convert("RGB")
+    many = [n for n, _ in picture.getcolors(picture.width * picture.height) if n > 20]
+    assert len(many) >= 10
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("lesson", "placeholder", "typed"),
+    [
+        (
+            LESSONS[5],
+            "a surname, then Enter",
+            {
+                "Lindqvist": "distance",
+                "…": "There is no letter in '…'",
+                "Παπαδάκης": "Greek",
+                "": "There is no letter in ''",
+            },
+        ),
+        (
+            LESSONS[7],
+            "a sentence, then Enter",
+            {
+                "goalie in overtime": "Sports",
+                "": "Type a sentence first.",
+                "Ἀθήνα": "tuned",
+            },
+        ),
+    ],
+    ids=["06", "08"],
+)
+def test_a_text_box_answers_whatever_one_types(lesson, placeholder, typed, desk):
+    notebook = filled_in(lesson)
+    desk.open(desk.lab.add(notebook, f"filled-{lesson.name}.ipynb"))
+    assert desk.run_all() is True
+    box = desk.page.get_by_placeholder(placeholder)
+    shown = desk.cell(place_with(notebook, "ipywidgets.Text(")).locator(
+        ".jupyter-widgets.widget-output"
+    )
+    for number, (words, expected) in enumerate(typed.items()):
+        box.focus()
+        box.press("ControlOrMeta+a")
+        box.press("Delete")
+        box.press_sequentially(words)
+        box.press("Enter")
+        shown.get_by_text(expected).first.wait_for()
+        assert "Traceback" not in shown.inner_text()
+        desk.shot(f"box-{lesson.number:02}-{number}")
