@@ -1,7 +1,7 @@
 """Try a server with a class: ``python deploy/classroom.py --students 4``, as root.
 
-Each student has an account of this machine for the time of the trial. He logs in with
-a browser's requests, waits for his server, gets the lessons, writes the answers into
+Each student has an account of this machine for the time of the trial, logs in with a
+browser's requests, waits for a server, gets the lessons, writes the answers into
 lesson 01, runs it cell by cell, and saves it. What that took is printed.
 """
 
@@ -130,7 +130,7 @@ class Report:
             ("seconds to a server", "spawn_s"),
             ("seconds for the lesson", "lesson_s"),
             ("MB of a student's server alone", "server_mb"),
-            ("MB of a student at his peak", "memory_mb"),
+            ("MB of a student at the peak", "memory_mb"),
             ("MB as the limit counts, one process", "data_mb"),
             ("CPU seconds of a student", "cpu_s"),
             ("MB in the home folder", "home_mb"),
@@ -203,7 +203,7 @@ def processes(uid: int) -> list[psutil.Process]:
 
 
 class Student:
-    """One student at his browser."""
+    """One student at a browser."""
 
     def __init__(self, address: str, account: Account, patience: float) -> None:
         self.address = address.rstrip("/")
@@ -593,6 +593,8 @@ def main(arguments: list[str] | None = None) -> int:
     if os.geteuid() != 0:
         parser.error("accounts are made for the trial: run this as root.")
     (lesson,) = find_lessons([options.lesson])
+    # Ended from outside, it still removes the accounts.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with accounts(options.students, options.group) as people:
         report = asyncio.run(
             simulate(options.address, people, lesson, options.patience)

@@ -47,7 +47,7 @@ CLASS_GIT_PORT = int(setting("CLASS_GIT_PORT", "9418"))
 
 c = get_config()  # noqa: F821
 
-# A student's server runs this same Python: he must be able to read it.
+# A student's server runs this same Python, and must be able to read it.
 for place in (Path(sys.executable).absolute(), Path(sys.executable).resolve()):
     for folder in place.parents:
         if not folder.stat().st_mode & stat.S_IXOTH:
@@ -90,7 +90,7 @@ c.Spawner.cmd = [
     "-m",
     "jupyterhub.singleuser",
 ]
-# What a student writes, nobody else reads, whatever the mode of his home.
+# What a student writes, nobody else reads, whatever the mode of the home.
 c.LocalProcessSpawner.popen_kwargs = {"umask": 0o077}
 c.Spawner.environment = {"COURSE_DATA_SHARED": CLASS_DATA}
 # Thirty start at nine o'clock, on few cores.

@@ -19,7 +19,7 @@ from course_utils import runner
 from course_utils.data import fetch
 from course_utils.lessons import Lesson
 from tests.conftest import ROOT, start_fetch, toy_entry, write_wheel
-from tests.lessons import IDS, LESSONS, solution
+from tests.lessons import IDS, LESSONS
 
 import nbformat
 import pytest
@@ -360,18 +360,3 @@ def test_data_and_lessons_live_in_folders_with_spaces_and_umlauts(
     result = runner.run_lesson(lesson)
     assert result.problem == ""
     assert result.notebook.cells[-1].outputs[0].text == f"{ODD}\n"
-
-
-# --- the front end -----------------------------------------------------------
-
-
-def test_what_a_widget_shows_stands_beside_it_for_a_page_without_widgets():
-    lessons = set()
-    for lesson in LESSONS:
-        codes = [cell for cell in solution(lesson).cells if cell.cell_type == "code"]
-        for cell, after in zip(codes, codes[1:], strict=False):
-            shown = [set(one.get("data", ())) for one in cell.outputs + after.outputs]
-            if "children=" in str(cell.outputs):
-                lessons.add(lesson.number)
-                assert any(kinds & {"text/html", "image/png"} for kinds in shown), cell
-    assert lessons == {5, 6, 8}
