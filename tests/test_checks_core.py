@@ -51,7 +51,7 @@ def test_a_notebook_shows_the_message_and_no_traceback():
 def test_a_long_message_is_broken_between_words():
     message = "9.1 " + " ".join(["seventeen_letters"] * 20)
     lines = ExerciseError(message)._render_traceback_()
-    assert len(lines) > 1 and max(map(len, lines)) <= 100
+    assert len(lines) > 1 and max(map(len, lines)) <= 88
     assert " ".join(lines) == message
 
 

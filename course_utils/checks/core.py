@@ -275,7 +275,7 @@ def expect_number(name: str, got: Any) -> float:
 def _lines(message: str) -> str:
     """Break a message between words: JupyterLab would break it anywhere."""
     return "\n".join(
-        textwrap.fill(line, 100, break_long_words=False, break_on_hyphens=False)
+        textwrap.fill(line, 88, break_long_words=False, break_on_hyphens=False)
         for line in message.splitlines()
     )
 
