@@ -142,7 +142,7 @@ def licence(package: metadata.Distribution) -> str:
         return SILENT[name]
     if name.startswith(("nvidia-", "cuda-")):
         return NVIDIA
-    if expression := package.metadata["License-Expression"]:
+    if expression := package.metadata.get("License-Expression"):
         parts = re.split(
             r"( AND | OR | WITH )", expression.replace("(", "").replace(")", "")
         )
@@ -157,7 +157,7 @@ def licence(package: metadata.Distribution) -> str:
     ]
     if classes and classes != ["OSI Approved"]:
         return " AND ".join(sorted(set(classes)))
-    first = (package.metadata["License"] or "").strip().split("\n")[0]
+    first = (package.metadata.get("License") or "").strip().split("\n")[0]
     if not first or first == "UNKNOWN":
         raise ValueError(
             f"{name} names no licence; read its files and add it to SILENT"
