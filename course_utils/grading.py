@@ -342,7 +342,10 @@ class ConfinedExecute(Execute):
         """
         super().on_cell_executed(**given)
         cell = given["cell"]
-        if given["execute_reply"]["content"].get("ename") == "CellTimeoutError":
+        ended = given["execute_reply"]["content"]
+        if ended.get("status") == "error":
+            await self._ask("None", FREE)
+        if ended.get("ename") == "CellTimeoutError":
             self.timeouts += 1
         elif _is_graded(cell):
             for name in await self._look(cell, mend=False):
@@ -366,11 +369,11 @@ class ConfinedExecute(Execute):
             self.log.warning(f"the notebook replaced {name}", extra=_NOTE)
         return found
 
-    async def _ask(self, expression: str) -> Any:
-        """Evaluate an expression in the kernel, beside the notebook."""
+    async def _ask(self, expression: str, code: str = "") -> Any:
+        """Run code and evaluate an expression in the kernel, beside the notebook."""
         assert self.kc is not None
         asked = self.kc.execute(
-            "", silent=True, user_expressions={"it": expression}, stop_on_error=False
+            code, silent=True, user_expressions={"it": expression}, stop_on_error=False
         )
         try:
             while True:
@@ -382,9 +385,31 @@ class ConfinedExecute(Execute):
                 raise DeadKernelError("Kernel died") from None
             raise SubmissionError(_went_on(self.where)) from None
         answer = reply["content"].get("user_expressions", {}).get("it", {})
+        if answer.get("ename") == "MemoryError":
+            raise SubmissionError(f"it left no memory, in or before {self.where}")
         if answer.get("status") != "ok":
             return ["Python's own functions"]
         return ast.literal_eval(answer["data"]["text/plain"])
+
+
+# An error is kept with all that its functions held; one that filled the memory would
+# leave none to the cells below. Before Python 3.13 a look at `f_locals` leaves a copy,
+# and the next look renews it.
+FREE = """
+def _free():
+    import contextlib, sys
+    error = getattr(sys, "last_value", None)
+    while error is not None:
+        step = error.__traceback__
+        while step is not None:
+            with contextlib.suppress(RuntimeError):
+                step.tb_frame.clear()
+                step.tb_frame.f_locals
+            step = step.tb_next
+        error = error.__context__
+_free()
+del _free
+"""
 
 
 def _went_on(where: str) -> str:

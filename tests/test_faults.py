@@ -135,7 +135,7 @@ def with_cell(lesson, place, source, path):
 
 @pytest.mark.long
 @pytest.mark.parametrize("lesson", LESSONS, ids=IDS)
-def test_a_lesson_whose_cache_is_deleted_half_way_goes_on(
+def test_a_lesson_whose_cache_is_deleted_half_way_goes_on_or_names_what_is_gone(
     lesson, tmp_path, monkeypatch
 ):
     cache = tmp_path / "cache"
@@ -150,7 +150,14 @@ def test_a_lesson_whose_cache_is_deleted_half_way_goes_on(
     gone = f"import shutil\nshutil.rmtree({str(cache)!r})"
     with_cell(lesson, len(codes) // 2, gone, path)
     monkeypatch.setattr(Lesson, "solution", property(lambda self: path))
-    assert runner.run_lesson(lesson).problem == ""
+    problem = runner.run_lesson(lesson).problem
+    if lesson.number == 4:
+        # It reads its photos one by one as it trains; the next run finds them again.
+        assert "No such file" in problem and str(cache) in problem
+        monkeypatch.undo()
+        monkeypatch.setenv("COURSE_DATA_DIR", str(cache))
+        problem = runner.run_lesson(lesson).problem
+    assert problem == ""
 
 
 @pytest.mark.long
