@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.errors import CourseError
-from course_utils.lessons import NOTEBOOKS, ROOT, Lesson, all_lessons
+from course_utils.lessons import NOTEBOOKS, ROOT, Lesson, all_lessons, pictures_in
 from course_utils.runner import read_record
 
 import nbformat
@@ -93,7 +93,7 @@ class Difference:
 
 
 def compare(lesson: Lesson) -> Difference | None:
-    """Compare a student notebook with what its solution gives, byte by byte.
+    """Compare a student notebook and its pictures with what they come from.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def compare(lesson: Lesson) -> Difference | None:
     Returns
     -------
     Difference or None
-        The first cell that differs, or None where not a byte does.
+        The first cell or picture that differs, or None where not a byte does.
     """
     expected = student_version(lesson.solution)
     try:
@@ -112,9 +112,22 @@ def compare(lesson: Lesson) -> Difference | None:
         return Difference(lesson, "there is no student notebook yet")
     except UnicodeDecodeError:
         return Difference(lesson, "the student notebook is not UTF-8 text")
-    if found == expected:
-        return None
-    return Difference(lesson, _first_difference(found, expected))
+    if found != expected:
+        return Difference(lesson, _first_difference(found, expected))
+    for name, _, _ in _stale_pictures(lesson):
+        return Difference(lesson, f"{name} beside the notebook is not the course's")
+    return None
+
+
+def _stale_pictures(lesson: Lesson) -> list[tuple[str, Path, bytes]]:
+    # JupyterLab shows no file from above the folder that it was started in, not by a
+    # link either: what a lesson shows must lie beside it.
+    stale = []
+    for name in pictures_in(lesson.solution):
+        target, drawn = NOTEBOOKS / name, (ROOT / name).read_bytes()
+        if not target.exists() or target.read_bytes() != drawn:
+            stale.append((name, target, drawn))
+    return stale
 
 
 def _first_difference(found: str, expected: str) -> str:
@@ -143,7 +156,7 @@ def _first_difference(found: str, expected: str) -> str:
 
 
 def build(lesson: Lesson) -> tuple[bool, Path | None]:
-    """Write a lesson's student notebook.
+    """Write a lesson's student notebook, and the pictures that it shows.
 
     Parameters
     ----------
@@ -153,7 +166,7 @@ def build(lesson: Lesson) -> tuple[bool, Path | None]:
     Returns
     -------
     changed : bool
-        Whether the file had to be written.
+        Whether a file had to be written.
     kept : pathlib.Path or None
         Where the old file went, if it held somebody's work: neither the last
         build nor the last commit wrote it.
@@ -179,7 +192,11 @@ def build(lesson: Lesson) -> tuple[bool, Path | None]:
     stamps = _stamps()
     stamps[target.name] = hashlib.sha256(new).hexdigest()
     STAMPS.write_text(json.dumps(stamps, indent=1) + "\n", encoding="utf-8")
-    return old != new, kept
+    stale = _stale_pictures(lesson)
+    for _, picture, drawn in stale:
+        picture.parent.mkdir(exist_ok=True)
+        picture.write_bytes(drawn)
+    return old != new or bool(stale), kept
 
 
 def _stamps() -> dict[str, str]:

@@ -15,7 +15,6 @@ import json
 import logging
 import os
 import queue
-import re
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from course_utils import checks
 from course_utils.confine import landlock_version
 from course_utils.data.fetch import cache_folder, catalog, locate, prepare
 from course_utils.errors import CourseError, UsageError
+from course_utils.lessons import pictures_in
 
 import nbformat
 from jupyter_client.manager import AsyncKernelManager
@@ -69,10 +69,7 @@ def link_sources(root: Path) -> None:
     for solution in sorted((root / "solutions").glob("[0-9][0-9]_*.ipynb")):
         folder = root / "source" / solution.stem
         wanted[folder / solution.name] = solution
-        pictures = re.findall(
-            r"\]\((images/[\w./-]+)\)", solution.read_text(encoding="utf-8")
-        )
-        for picture in pictures:
+        for picture in pictures_in(solution):
             wanted[folder / picture] = root / picture
     for link in (root / "source").rglob("*"):
         if link.is_symlink() and link not in wanted:

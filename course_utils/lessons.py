@@ -44,6 +44,23 @@ class Lesson:
         return NOTEBOOKS / f"{self.name}.ipynb"
 
 
+def pictures_in(notebook: Path) -> list[str]:
+    """Name the pictures that a notebook's text shows.
+
+    Parameters
+    ----------
+    notebook : pathlib.Path
+        An ``.ipynb`` file.
+
+    Returns
+    -------
+    list of str
+        Such as ``images/onehot.png``, to be found beside the notebook.
+    """
+    text = notebook.read_text(encoding="utf-8")
+    return re.findall(r"\]\((images/[\w./-]+)\)", text)
+
+
 def all_lessons() -> list[Lesson]:
     """Lessons that exist, in their order.
 

@@ -105,7 +105,8 @@ class Lab:
 def run_lab(folder: Path) -> Iterator[Lab]:
     """Serve the student lessons' copies on loopback, with settings of its own."""
     lessons, config = folder / "lessons", folder / "config"
-    shutil.copytree(ROOT / "notebooks", lessons)
+    # Links stay links: from outside the folder JupyterLab shows nothing.
+    shutil.copytree(ROOT / "notebooks", lessons, symlinks=True)
     (config / "labconfig").mkdir(parents=True)
     overrides = config / "labconfig" / "default_setting_overrides.json"
     overrides.write_text(json.dumps(SETTINGS), encoding="utf-8")

@@ -35,6 +35,7 @@ def copies(tmp_path, monkeypatch):
         new = tmp_path / old.relative_to(lessons.ROOT)
         monkeypatch.setattr(authoring, name, new)
     shutil.copy(lessons.ROOT / "README.md", tmp_path / "README.md")
+    shutil.copytree(lessons.ROOT / "images", tmp_path / "images")
     return tmp_path
 
 
@@ -107,6 +108,20 @@ def test_any_other_difference_is_found_too(copies, capsys, edit, words):
     said = capsys.readouterr().err
     assert LESSONS[0].name in said
     assert words in said
+
+
+@pytest.mark.parametrize("harm", [lambda p: p.unlink(), lambda p: p.write_bytes(b"")])
+def test_a_picture_that_a_lesson_shows_lies_beside_it(copies, capsys, harm):
+    picture = copies / "notebooks" / "images" / "onehot.png"
+    drawn = picture.read_bytes()
+    harm(picture)
+    assert main(["build", "--check"]) == 1
+    said = capsys.readouterr().err
+    assert f"{LESSONS[0].name}: images/onehot.png beside the notebook is not" in said
+    assert main(["build"]) == 0
+    assert f"{LESSONS[0].notebook.name}: written" in capsys.readouterr().out
+    assert picture.read_bytes() == drawn
+    assert main(["build", "--check"]) == 0
 
 
 def test_a_missing_or_shortened_notebook_is_found(copies, capsys):

@@ -6,8 +6,9 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
-from course_utils.lessons import ROOT
+from course_utils.lessons import ROOT, pictures_in
 from tests.lessons import LESSONS
 
 import pytest
@@ -153,6 +154,15 @@ def test_every_figure_is_what_draw_py_draws(tmp_path):
     for name in drawn:
         # Fonts and arithmetic are matplotlib's own: the bytes are the same.
         assert drawn[name].read_bytes() == kept[name].read_bytes(), name
+
+
+def test_beside_the_student_notebooks_lie_their_pictures_and_no_other_file():
+    shown = {name for lesson in LESSONS for name in pictures_in(lesson.notebook)}
+    assert {path.name for path in (ROOT / "notebooks" / "images").iterdir()} == {
+        Path(name).name for name in shown
+    }
+    # A server that was started in this folder follows no link out of it.
+    assert not [path for path in (ROOT / "notebooks").rglob("*") if path.is_symlink()]
 
 
 def test_every_figure_is_shown_in_a_lesson():
