@@ -202,6 +202,7 @@ def test_the_map_of_garments_is_drawn_and_names_what_one_points_at(desk):
         box = desk.page.wait_for_function(TOOLTIP, arg=canvases.last.element_handle())
         garment, has_picture = box.json_value()
         assert has_picture
+        desk.shot("map-with-tooltip")
         named.add(garment)
         desk.page.mouse.move(0, 0)
         desk.page.wait_for_function(
