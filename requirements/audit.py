@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from requirements.lock import HERE, versions
+from requirements.lock import HERE, LEFT_OUT, versions
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -67,9 +67,11 @@ def gaps(installed: dict[str, metadata.Distribution]) -> Iterator[str]:
             need = Requirement(line)
             if need.marker and not need.marker.evaluate({"extra": ""}):
                 continue
-            other = installed.get(canonicalize_name(need.name))
+            name = canonicalize_name(need.name)
+            other = installed.get(name)
             if other is None:
-                yield f"{package}: needs {need.name}, which is not installed"
+                if name not in LEFT_OUT:
+                    yield f"{package}: needs {need.name}, which is not installed"
             elif not need.specifier.contains(other.version, prereleases=True):
                 yield f"{package}: needs {need}, here is {other.version}"
 

@@ -53,7 +53,6 @@ SILENT = {
 ELSEWHERE = {
     "appnope": "BSD",
     "tensorflow": "Apache-2.0",
-    "triton": "MIT",
 }
 # A package's words for a licence, and the licence's usual name.
 WORDS = (

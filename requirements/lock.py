@@ -7,7 +7,7 @@ from these files alone, each file checked against its digest.
 - lab.txt, test.txt, book.txt, hub.txt: all that one purpose needs, but torch
 - annoy.txt: annoy, which is compiled
 - torch-cpu.txt: torch without a graphics card; the digests stand below
-- torch-gpu.txt: torch as the package index has it, with what it wants there
+- torch-gpu.txt: torch as the package index has it, with what it needs there
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ PURPOSES = {
 }
 # Only the torch of a package index on Linux wants them: gigabytes for graphics cards.
 GPU_ONLY = re.compile(r"(nvidia|cuda)-|triton$")
+# torch asks for it to compile graphs, which nothing here does, and a process that has
+# loaded TensorFlow dies when it loads this, too: tests and benches load both.
+LEFT_OUT = {"triton"}
 # sha256 of torch 2.13.0 for Linux as download.pytorch.org/whl/cpu lists it; the first
 # was computed from the file, too. macOS has the builds of the package index.
 TORCH_CPU = (
@@ -160,7 +163,8 @@ def main() -> None:
         parts = [text for n, text in found[purpose].items() if n not in gpu]
         write(f"{purpose}.txt", parts)
     write("annoy.txt", [found["annoy"]["annoy"]])
-    write("torch-gpu.txt", [found["lab"][name] for name in gpu])
+    kept = [name for name in gpu if name not in LEFT_OUT]
+    write("torch-gpu.txt", [found["lab"][name] for name in kept])
     with open(HERE.parent / "pyproject.toml", "rb") as stream:
         direct = tomllib.load(stream)["project"]["dependencies"]
     (pin,) = [one for one in direct if one.startswith("torch==")]

@@ -6,6 +6,7 @@ import ast
 import base64
 import hashlib
 import re
+import subprocess
 import sys
 import tomllib
 from contextlib import suppress
@@ -66,6 +67,13 @@ def test_one_version_serves_every_purpose(system):
     for other in ("test", "book", "hub"):
         there = versions(other, system)
         assert {name: there.get(name) for name in lab} == lab
+
+
+def test_torch_and_tensorflow_live_in_one_process():
+    """Tests and benches load both; a lesson never does."""
+    code = "import tensorflow, torch; tensorflow.constant(0)\n"
+    code += "torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 def test_nothing_that_a_lesson_imports_is_missing():
@@ -145,6 +153,7 @@ def test_a_package_that_no_lock_names_is_a_stranger(tmp_path):
 
 def test_a_package_that_lacks_what_it_needs_is_named(tmp_path):
     needs = ["six>=2", "leftpad", 'absent; extra == "more"', 'old; python_version<"3"']
+    needs.append("triton")  # left out on purpose
     found = {
         "six": package(tmp_path, "six", "1.17.0"),
         "ten": package(tmp_path, "ten", "1", needs),
