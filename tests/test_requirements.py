@@ -14,7 +14,7 @@ from importlib import metadata
 
 from course_utils.lessons import ROOT, find_lessons
 from requirements import audit, licences
-from requirements.lock import SYSTEMS, read, versions
+from requirements.lock import LEFT_OUT, SYSTEMS, read, versions
 
 import nbformat
 import pytest
@@ -67,6 +67,11 @@ def test_one_version_serves_every_purpose(system):
     for other in ("test", "book", "hub"):
         there = versions(other, system)
         assert {name: there.get(name) for name in lab} == lab
+
+
+@pytest.mark.parametrize("name", audit.LOCKS)
+def test_no_lock_names_what_is_left_out(name):
+    assert not LEFT_OUT & {canonicalize_name(one.name) for one, _ in read(name)}
 
 
 def test_torch_and_tensorflow_live_in_one_process():
