@@ -124,6 +124,11 @@ def _stale_pictures(lesson: Lesson) -> list[tuple[str, Path, bytes]]:
     # link either: what a lesson shows must lie beside it.
     stale = []
     for name in pictures_in(lesson.solution):
+        if not (ROOT / name).is_file():
+            raise CourseError(
+                f"{lesson.solution.name} shows {name}, which does not exist: draw it "
+                "in images/draw.py, or mend its name."
+            )
         target, drawn = NOTEBOOKS / name, (ROOT / name).read_bytes()
         if not target.exists() or target.read_bytes() != drawn:
             stale.append((name, target, drawn))

@@ -124,6 +124,15 @@ def test_a_picture_that_a_lesson_shows_lies_beside_it(copies, capsys, harm):
     assert main(["build", "--check"]) == 0
 
 
+def test_a_picture_that_nobody_drew_is_named(copies, capsys):
+    (copies / "images" / "onehot.png").unlink()
+    for command in (["build"], ["build", "--check"]):
+        assert main(command) != 0
+        said = capsys.readouterr().err
+        assert "shows images/onehot.png, which does not exist" in said
+        assert "Traceback" not in said
+
+
 def test_a_missing_or_shortened_notebook_is_found(copies, capsys):
     path = copies / "notebooks" / LESSONS[0].notebook.name
     notebook = json.loads(path.read_text(encoding="utf-8"))
