@@ -292,7 +292,7 @@ def write_readme() -> bool:
     """
     old, new = _readme_with_table()
     if old != new:
-        README.write_text(new, encoding="utf-8")
+        README.write_text(new, encoding="utf-8", newline="\n")
     return old != new
 
 
