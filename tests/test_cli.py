@@ -11,6 +11,7 @@ import sys
 
 from course_utils import cli, runner
 from course_utils.cli import main
+from course_utils.commands import set_up
 from course_utils.data import fetch
 from course_utils.errors import CourseError
 from course_utils.lessons import NOTEBOOKS, find_lessons
@@ -180,7 +181,7 @@ def test_data_that_come_with_a_package_need_no_fetching(monkeypatch, cache, caps
 
     monkeypatch.setattr(fetch.metadata, "distribution", without_faker)
     assert main(["data", "surnames"]) == 1
-    assert "not installed: run `make setup` again" in capsys.readouterr().err
+    assert f"not installed: run `{set_up()}`" in capsys.readouterr().err
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "❌ data 'surnames' comes with the package Faker, which is not" in out
