@@ -11,6 +11,7 @@ import sys
 from course_utils import doctor, neighbors
 from course_utils.errors import CourseError, DataError
 from course_utils.neighbors import BackendError, FastANN, ParameterError, vote
+from tests.systems import needs_posix
 
 import numpy as np
 import pytest
@@ -645,7 +646,7 @@ assert len(model.predict(X[:5])) == 5
 """
 
 
-@pytest.mark.skipif(os.name == "nt", reason="limits of file size are POSIX")
+@needs_posix
 @pytest.mark.parametrize("backend", ["faiss", pytest.param("annoy", marks=needs_annoy)])
 def test_a_write_that_fails_midway_leaves_the_former_index(backend, tmp_path):
     X, y = blobs(300)
