@@ -39,7 +39,8 @@ def main():
     install_annoy()
     if purpose == "hub":
         install_proxy()
-    with open(os.path.join(VENV, "ready-" + purpose), "w") as stamp:
+    ready = os.path.join(VENV, "ready-" + purpose)
+    with open(ready, "w", encoding="utf-8") as stamp:
         stamp.write("made by bootstrap.py\n")
     say("Ready.")
 

@@ -658,8 +658,8 @@ class FastANN(ClassifierMixin, BaseEstimator):
             raise ParameterError(f"Expected n_neighbors > 0. Got {value}.")
         return int(value)
 
-    def _knobs(self, kind: str) -> dict[str, int]:
-        knobs = {}
+    def _knobs(self, kind: str) -> dict[str, Any]:
+        knobs: dict[str, Any] = {}
         for name, listeners in KNOBS.items():
             value = getattr(self, name)
             self._check_knob(name, value, kind, listeners)
