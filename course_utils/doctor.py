@@ -73,31 +73,29 @@ def _python() -> list[Finding]:
 
 
 def _packages() -> list[Finding]:
+    from packaging.requirements import Requirement
+
     wrong = []
     looked_at = 0
-    for requirement in metadata.requires("course-utils") or []:
-        spec, _, marker = requirement.partition(";")
-        if "extra ==" in marker or not _applies(marker):
-            continue
+    for line in metadata.requires("course-utils") or []:
+        asked = Requirement(line)
+        if not asked.marker or not asked.marker.evaluate({"extra": "course"}):
+            continue  # a range: the extra `course` pins the same package
         looked_at += 1
-        name, _, pinned = spec.strip().partition("==")
         try:
-            found = metadata.version(name)
+            found = metadata.version(asked.name)
         except metadata.PackageNotFoundError:
-            wrong.append(f"{name} is missing")
+            wrong.append(f"{asked.name} is missing")
             continue
         # A build's local part, as in 2.13.0+cpu, does not count.
-        if found.split("+")[0] != pinned.strip():
-            wrong.append(f"{name} is {found}, pinned {pinned.strip()}")
+        (pin,) = asked.specifier
+        if found.split("+")[0] != pin.version:
+            wrong.append(f"{asked.name} is {found}, pinned {pin.version}")
+    if not looked_at:
+        wrong.append("the installed metadata of the course pin none")
     if wrong:
         return [Finding(False, f"packages: {'; '.join(wrong)}", "Run `make setup`.")]
     return [Finding(True, f"{looked_at} packages as pinned")]
-
-
-def _applies(marker: str) -> bool:
-    from packaging.markers import Marker
-
-    return not marker.strip() or Marker(marker.strip()).evaluate()
 
 
 def memory_limit_mb() -> int:

@@ -25,11 +25,11 @@ from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).resolve().parent
 PURPOSES = {
-    "lab": [],
-    "test": ["instructor", "dev"],
-    "book": ["book"],
-    "hub": ["hub"],
-    "annoy": ["annoy"],
+    "lab": ["course"],
+    "test": ["course", "instructor", "dev"],
+    "book": ["course", "book"],
+    "hub": ["course", "hub"],
+    "annoy": ["course", "annoy"],
 }
 # Only the torch of a package index on Linux wants them: gigabytes for graphics cards.
 GPU_ONLY = re.compile(r"(nvidia|cuda)-|triton$")
@@ -150,7 +150,9 @@ def write(name: str, parts: list[str]) -> None:
 
 def main() -> None:
     """Resolve everything at once, so that one version serves every purpose."""
-    everything = resolve([extra for extras in PURPOSES.values() for extra in extras])
+    everything = resolve(
+        sorted({one for extras in PURPOSES.values() for one in extras})
+    )
     with tempfile.TemporaryDirectory() as folder:
         chosen = Path(folder) / "chosen.txt"
         pins = re.findall(r"^[\w.-]+==[^\\\n]+", everything, re.M)
@@ -166,8 +168,8 @@ def main() -> None:
     kept = [name for name in gpu if name not in LEFT_OUT]
     write("torch-gpu.txt", [found["lab"][name] for name in kept])
     with open(HERE.parent / "pyproject.toml", "rb") as stream:
-        direct = tomllib.load(stream)["project"]["dependencies"]
-    (pin,) = [one for one in direct if one.startswith("torch==")]
+        direct = tomllib.load(stream)["project"]["optional-dependencies"]
+    (pin,) = [one for one in direct["course"] if one.startswith("torch==")]
     mac = re.findall(r"--hash=\S+", found["lab"]["torch"])
     lines = [f"{pin}+cpu ; sys_platform == 'linux'"]
     lines += [f"--hash=sha256:{digest}" for digest in TORCH_CPU]
