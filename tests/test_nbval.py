@@ -54,6 +54,13 @@ CELLS = {
         True,
     ),
     "a time": (shows("0.9, 12 s"), printed("0.9, 7 s\n"), ["times"], True),
+    "a ratio of times": (shows("21 times"), printed("1,350 times\n"), ["times"], True),
+    "a line of Keras": (
+        shows("9/9 - 1s - 11ms/step - loss: 0.5"),
+        printed("9/9 - 2s - 940us/step - loss: 0.5\n"),
+        [],
+        True,
+    ),
     "a speed": ("print(21.5)", printed("3.5\n"), ["factor-10"], True),
     "words": (
         shows("awful bad poor 1.5"),

@@ -11,7 +11,8 @@ their last digit or a thousandth of their size. A cell's tags widen that:
 - ``tolerance-10%``: decimals may differ by a tenth of the stored number
 - ``integers-2``, ``integers-10%``: the same for whole numbers
 - ``words-80%``: four fifths of the words must be the same, in any order
-- ``times``: a number before a unit of time (``s``, ``ms``, ``/s``) is not compared
+- ``times``: how long something took is not compared: a number before ``s``, ``ms``,
+  ``/s`` or, as the ratio of two of them, before the word "times"
 - ``factor-20``: decimals may be twenty times as large or as small
 
 However wide, no tag lets a line, a number or an output be missing.
@@ -27,7 +28,7 @@ from dataclasses import dataclass, replace
 NUMBER = re.compile(
     r"(?<![\w.,])[-−]?(?:\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?([eE][-+]?\d+)?%?(?!\w|\.\d)"
 )
-TIME = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?: ?(?:s|ms|µs|us|min)\b|/s\b)")
+TIME = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?: ?(?:s|ms|µs|us|min|times)\b|/s\b)")
 TAG = re.compile(
     r"(?:(tolerance|integers)-(\d+|\d*\.\d+)(%?)|words-(\d+)%|factor-(\d+)|(times))"
 )
@@ -50,7 +51,7 @@ class Tolerance:
     factor : float
         How many times as large, or as small, a decimal may be.
     times : bool
-        Whether numbers before a unit of time are left out.
+        Whether durations, rates and their ratios are left out.
     trained : bool
         Whether the cell's tags allow more than the default.
     """
