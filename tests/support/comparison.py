@@ -113,7 +113,7 @@ def difference(stored: str, new: str, tolerance: Tolerance) -> str:
     """Say where two outputs differ by more than they may; empty where nowhere."""
     if tolerance.times:
         stored, new = TIME.sub("TIME", stored), TIME.sub("TIME", new)
-    old_lines, new_lines = stored.strip("\n").split("\n"), new.strip("\n").split("\n")
+    old_lines, new_lines = stored.split("\n"), new.split("\n")
     if len(old_lines) != len(new_lines):
         return f"{len(old_lines)} lines are stored, {len(new_lines)} came"
     if tolerance.words < 1:
