@@ -44,6 +44,8 @@ KINDS = {
     "SSE, two threads": SSE | dict.fromkeys(THREADS, "2"),
     "as it is, one thread": dict.fromkeys(THREADS, "1"),
     "as it is, four threads": dict.fromkeys(THREADS, "4"),
+    # Another order of sums in TensorFlow, whose own kernels cannot be switched.
+    "as it is, oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "1"},
 }
 if platform.machine().lower() not in ("x86_64", "amd64"):
     KINDS = {name: kind for name, kind in KINDS.items() if "as it is" in name}
