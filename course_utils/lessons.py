@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from course_utils.commands import set_up
 from course_utils.errors import CourseError, UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,7 +78,7 @@ def all_lessons() -> list[Lesson]:
     if not SOLUTIONS.is_dir():
         raise CourseError(
             f"There are no lessons in {ROOT}: run this from a checkout of the course "
-            "that was set up with `make setup`."
+            f"that was set up with `{set_up()}`."
         )
     return [
         Lesson(int(path.stem[:2]), path.stem)

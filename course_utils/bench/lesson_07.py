@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -224,9 +223,19 @@ def _many(n_vectors: int) -> None:
         ("", "build (s)", "index (MB)", "recall", "queries/s"),
         rows,
     )
+    print(f"\nPeak memory of this whole run: {_peak_bytes() / 1e9:.2f} GB")
+
+
+def _peak_bytes() -> int:
+    """Most memory that this process has held so far."""
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak_bytes = peak * (1 if sys.platform == "darwin" else 1024)
-    print(f"\nPeak memory of this whole run: {peak_bytes / 1e9:.2f} GB")
+    return peak * (1 if sys.platform == "darwin" else 1024)
 
 
 def recipe_votes(y: np.ndarray, found: np.ndarray) -> np.ndarray:

