@@ -198,9 +198,7 @@ def _annoy() -> list[Finding]:
         if sys.platform == "win32":
             return [Finding(True, "no annoy: lessons 06 and 07 use faiss alone")]
         return [
-            Finding(
-                False, "annoy is missing (lessons 06 and 07)", f"Run `{set_up()}`."
-            )
+            Finding(False, "annoy is missing (lessons 06 and 07)", f"Run `{set_up()}`.")
         ]
     problem = annoy_probe.find_problem()
     if problem:
