@@ -1,9 +1,9 @@
-"""Set the course up, and start it: ``python3 bootstrap.py lab|test|book|hub|here|start``.
+"""Set the course up, and start it.
 
-lab, test, book and hub make the environment .venv for one purpose each; ``make`` calls
-them. ``here`` installs what lab does into the environment that is active, as conda and
-Binder need it. ``start`` opens the lessons, after ``lab`` where that is still to do;
-on Windows: ``py bootstrap.py start``.
+``python3 bootstrap.py lab`` makes the environment .venv; with test, book or hub it is
+made for that purpose. ``make`` calls these. ``here`` installs what lab does into the
+environment that is active, for conda and Binder. ``start`` opens the lessons, after
+``lab`` where that is still to do. On Windows, write ``py`` in place of ``python3``.
 
 It needs nothing but a Python, and is kept readable for old versions of Python, so that
 those too can say what they lack. What it installs stands in requirements/, each file
@@ -67,9 +67,9 @@ def set_up(python, purpose, tools):
     """Install into an environment what one purpose needs, and the course itself."""
     say("1 of 3: JupyterLab, Keras and the rest")
     installer = Installer(python, tools)
+    installer.require(purpose)
     annoy = Annoy(installer)
     try:
-        installer.require(purpose)
         say("2 of 3: torch")
         install_torch(installer)
         compiling = installer.start_compiling()
@@ -153,9 +153,9 @@ def use_supported_python(search=True):
             # A version manager's shim may stand there and yet start nothing.
             if other and quiet([other] + options + ["-c", ""]):
                 sys.exit(call_in_front([other] + options + sys.argv))
-    example = (
-        "py -3.12 bootstrap.py" if WINDOWS else "make lab PYTHON=/path/to/python3.12"
-    )
+    example = "make lab PYTHON=/path/to/python3.12"
+    if WINDOWS:
+        example = "py -3.12 bootstrap.py lab"
     stop(
         f"This is Python {platform.python_version()}; the course needs 3.11, 3.12 or "
         f"3.13. Install one, or name it: {example}"
@@ -377,16 +377,22 @@ class Installer:
     def run(self, *arguments, index=None):
         """Install by uv, or by pip where uv fails, and tell whether it succeeded."""
         if self.uv:
-            more = ("--default-index", index) if index else ()
-            if self.fits(*arguments, *more):
-                if succeeds(self.uv_command(*arguments, *more)):
-                    return True
+            if self.try_once(*arguments, index=index):
+                return True
             say("uv could not finish; pip goes on, which takes minutes longer")
             self.uv = None
-        more = ("--index-url", index) if index else ()
-        command = [self.with_pip(), "-m", "pip", "install"]
-        command += ["--disable-pip-version-check"]
-        return succeeds(command + list(arguments + more))
+        return self.try_once(*arguments, index=index)
+
+    def try_once(self, *arguments, index=None):
+        """Install by uv, or by pip where there is no uv; tell whether it succeeded."""
+        if self.uv:
+            if index:
+                arguments += ("--default-index", index)
+            return self.fits(*arguments) and succeeds(self.uv_command(*arguments))
+        if index:
+            arguments += ("--index-url", index)
+        command = [self.with_pip(), "-m", "pip", "--disable-pip-version-check"]
+        return succeeds(command + ["install"] + list(arguments))
 
     def fits(self, *arguments):
         """Tell whether what uv would install is what pip's constraints allow.
@@ -477,7 +483,7 @@ def get_uv(pip, folder):
     if ask([path, "--version"]).split()[1:2] == [version]:
         return path
     shutil.rmtree(folder, ignore_errors=True)
-    command = pip + ["install", "--disable-pip-version-check", "--quiet", "--no-user"]
+    command = pip + ["install", "--disable-pip-version-check", "-qq", "--no-user"]
     command += ["--target", folder, "--only-binary", ":all:"]
     # Nothing of the Python that runs this changes, so it need not be virtual.
     environment = dict(os.environ, PIP_REQUIRE_VIRTUALENV="0")
@@ -514,18 +520,16 @@ def reachable(address):
 
 
 class Annoy:
-    """Compiles annoy, and says what is missing where that cannot be done."""
+    """Compiles annoy, or says what is missing for that."""
 
     def __init__(self, installer):
-        """Begin to compile while the other packages are fetched."""
+        """Begin in the background, while other packages are fetched."""
         self.installer = installer
         self.building = None
         self.folder = None
-        if self.is_here() or self.missing():
-            return
-        if installer.uv and "--no-cache" not in installer.settings:
+        if installer.uv and not (self.is_here() or self.missing()):
             self.folder = tempfile.mkdtemp()
-            # What it makes lands in uv's cache, where `install` finds it.
+            # What it makes lands in uv's cache, too, where `install` finds it.
             self.building = subprocess.Popen(
                 installer.uv_command("--target", self.folder, *self.arguments()),
                 stdout=subprocess.DEVNULL,
@@ -538,10 +542,8 @@ class Annoy:
         return quiet([self.installer.python, "-c", "import annoy"])
 
     def arguments(self):
-        """Give uv's arguments: setuptools, which builds annoy, has its digest too."""
-        lock = os.path.join(REQUIREMENTS, "lab.txt")
-        digests = ("--require-build-hashes", "--build-constraints", lock)
-        return locked("annoy") + digests
+        """Give what installs annoy: what builds it is among the locked, too."""
+        return locked("annoy") + ("--no-build-isolation",)
 
     def missing(self):
         """Name what has to be installed before annoy can be compiled."""
@@ -562,20 +564,20 @@ class Annoy:
         return missing
 
     def install(self):
-        """Install annoy, or say why lessons 06 and 07 go without it."""
+        """Install annoy, or say that lessons 06 and 07 go without it."""
         if self.building:
             self.building.wait()
         if self.is_here():
             return
         missing = self.missing()
-        if not missing and self.run():
+        if not missing and self.installer.try_once(*self.arguments()):
             return
         reason = "the lines above say why"
         if missing:
             reason = "missing: " + " and ".join(missing)
         say(
-            f"annoy is not installed ({reason}). Lessons 06 and 07 then use faiss alone. "
-            f"To have it, install what is missing, then: {AGAIN}"
+            f"annoy is not installed ({reason}). Lessons 06 and 07 then use faiss "
+            f"alone. To have it, install what is missing, then: {AGAIN}"
         )
 
     def end(self):
@@ -584,13 +586,6 @@ class Annoy:
             self.building.terminate()
             self.building.wait()
             shutil.rmtree(self.folder, ignore_errors=True)
-
-    def run(self):
-        """Install annoy by what installed the rest, and tell whether it succeeded."""
-        installer = self.installer
-        if installer.uv:
-            return succeeds(installer.uv_command(*self.arguments()))
-        return installer.run("--no-build-isolation", *locked("annoy"))
 
 
 def install_proxy():
@@ -601,9 +596,9 @@ def install_proxy():
     # no package runs a script of its own.
     command = [npm, "ci", "--no-fund", "--ignore-scripts"]
     if not npm or subprocess.call(command, cwd=folder) != 0:
-        reason = (
-            "the lines above say why" if npm else "missing: npm (Debian, Ubuntu: npm)"
-        )
+        reason = "the lines above say why"
+        if not npm:
+            reason = "missing: npm (Debian, Ubuntu: npm)"
         say(
             f"JupyterHub's proxy is not installed ({reason}). To have it, install what "
             "is missing, then: make hub"
