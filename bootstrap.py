@@ -35,9 +35,9 @@ SYSTEMS = (
     "newer (Apple silicon) and on Windows (x86-64)."
 )
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-# The first import of these would take seconds longer, were they not compiled before.
-# The other packages are small, or hold much that no lesson imports.
-COMPILED = "keras matplotlib numpy pandas scipy sklearn tensorflow torch".split()
+# Compiled at once, or the first import of TensorFlow would take seconds longer. Of the
+# other packages, small ones aside, a lesson imports the lesser part.
+COMPILED = "keras matplotlib numpy pandas scipy sklearn tensorflow".split()
 
 
 def main():
