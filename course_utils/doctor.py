@@ -14,18 +14,13 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from course_utils import annoy_probe
 from course_utils.data.fetch import ROUNDS, cache_folder, catalog, describe, locate
 from course_utils.errors import CourseError
 from course_utils.lessons import all_lessons
 
 MEMORY_NEEDED_MB = 2048
 DISK_NEEDED_MB = 1000
-ANNOY_REBUILD = (
-    "ANNOY_COMPILER_ARGS='-O3,-fno-fast-math,-D_CRT_SECURE_NO_WARNINGS,"
-    "-DANNOYLIB_MULTITHREADED_BUILD,-std=c++14' "
-    f"{sys.executable} -m pip install --force-reinstall --no-deps --no-binary=annoy "
-    "--no-cache-dir annoy==1.17.3"
-)
 
 
 @dataclass(frozen=True)
@@ -180,19 +175,11 @@ def compiler_problem() -> tuple[str, str] | None:
     return " and ".join(missing), cure
 
 
-def _annoy_installed() -> bool:
-    try:
-        metadata.version("annoy")
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
 def _compiler() -> list[Finding]:
     problem = compiler_problem()
     if problem is None:
         return [Finding(True, "a C++ compiler and the Python headers")]
-    if _annoy_installed():
+    if annoy_probe.is_installed():
         return [Finding(True, f"{problem[0]} missing, but nothing is left to compile")]
     return [
         Finding(
@@ -203,49 +190,14 @@ def _compiler() -> list[Finding]:
     ]
 
 
-# Ten points on a line: the three nearest to the first are known beforehand.
-ANNOY_TEST = """
-from annoy import AnnoyIndex
-index = AnnoyIndex(2, "euclidean")
-index.set_seed(1)
-for number in range(10):
-    index.add_item(number, [float(number), 1.0])
-index.build(10)
-print(index.get_nns_by_item(0, 3))
-"""
-
-
-def annoy_problem() -> tuple[str, str] | None:
-    """Let annoy find neighbours that are known beforehand.
-
-    Returns
-    -------
-    tuple of str, or None
-        What is wrong with this build of annoy, and how to mend it. Some compilers
-        build 1.17.3 so that it finds one neighbour only (spotify/annoy issues 679
-        and 682).
-    """
-    # In a process of its own: built for another processor it may crash outright.
-    ran = subprocess.run(
-        [sys.executable, "-c", ANNOY_TEST], capture_output=True, text=True, check=False
-    )
-    if ran.returncode == 0 and ran.stdout.strip() == "[0, 1, 2]":
-        return None
-    found = ran.stdout.strip() or f"it ended with status {ran.returncode}"
-    return (
-        f"annoy is built wrongly: for the neighbours [0, 1, 2] it gave {found}",
-        f"Rebuild it: {ANNOY_REBUILD}",
-    )
-
-
 def _annoy() -> list[Finding]:
-    if not _annoy_installed():
+    if not annoy_probe.is_installed():
         return [
             Finding(
                 False, "annoy is missing (lessons 06 and 07)", "Run `make setup` again."
             )
         ]
-    problem = annoy_problem()
+    problem = annoy_probe.find_problem()
     if problem:
         return [Finding(False, *problem)]
     return [Finding(True, "annoy finds the neighbours it should")]

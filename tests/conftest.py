@@ -18,10 +18,13 @@ from pathlib import Path
 
 from course_utils import runner
 from course_utils.data import fetch
+from course_utils.frameworks import limit_blas_threads
 from course_utils.lessons import Lesson
 
 import nbformat
 import pytest
+
+limit_blas_threads()  # as `course_utils.setup()` does for a lesson
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTENT = b"a film, and what its viewers said\n" * 4000

@@ -125,17 +125,17 @@ def test_doctor_finds_nothing_to_mend_where_everything_is_tested(capsys):
 
 
 def test_doctor_names_a_cure_for_each_thing_it_finds(monkeypatch, capsys):
-    from course_utils import doctor
+    from course_utils import annoy_probe, doctor
 
-    monkeypatch.setattr(doctor, "ANNOY_TEST", "print([0])")
+    monkeypatch.setattr(annoy_probe, "TEST", "print([0])")
     monkeypatch.setattr(doctor, "memory_limit_mb", lambda: 512)
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
-    monkeypatch.setattr(doctor, "_annoy_installed", lambda: True)
+    monkeypatch.setattr(annoy_probe, "is_installed", lambda: True)
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "❌ 512 MB of memory" in out
     assert "❌ annoy is built wrongly" in out and "--no-binary=annoy" in out
-    monkeypatch.setattr(doctor, "_annoy_installed", lambda: False)
+    monkeypatch.setattr(annoy_probe, "is_installed", lambda: False)
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "❌ a C++ compiler missing" in out
