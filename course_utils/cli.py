@@ -12,7 +12,9 @@ from typing import NoReturn
 
 from course_utils.commands import set_up
 from course_utils.errors import CourseError, UsageError
+from course_utils.lessons import all_lessons, in_checkout, where_lessons_are
 
+INSTALL = "pip install 'course-utils[course]'"
 LESSON_HELP = "5, 05 or 05_siamese_fashion_mnist; none means all"
 
 
@@ -46,7 +48,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # Everything after it is JupyterLab's own.
             return _lab(given[1:])
         options = _parser(with_bench=given[:1] == ["bench"]).parse_args(given)
+        if options.command is not _data:
+            # First of all: what else a command imports, only lessons need.
+            all_lessons()
         return options.command(options)
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module in ("", "course_utils"):
+            raise
+        cure = "make setup" if in_checkout() else INSTALL
+        print(
+            f"`course {given[0]}` needs the module {module}, which is not installed: "
+            f"run `{cure}`.",
+            file=sys.stderr,
+        )
+        return 1
     except CourseError as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
@@ -61,7 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser(with_bench: bool) -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="course", description="Embeddings and transfer learning, in eight lessons."
+        prog="course",
+        description="Embeddings and transfer learning, in eight lessons.",
+        # Not filled: that would break an address at its hyphens.
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=None if in_checkout() else where_lessons_are(),
     )
     commands = parser.add_subparsers(
         title="commands", required=True, metavar="COMMAND", parser_class=_Parser
@@ -135,7 +155,7 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _lab(passed_on: list[str]) -> int:
-    from course_utils.lessons import NOTEBOOKS, all_lessons
+    from course_utils.lessons import NOTEBOOKS
 
     all_lessons()
     words = [f"--ServerApp.root_dir={NOTEBOOKS}"]
@@ -210,7 +230,6 @@ def _run(options: argparse.Namespace) -> int:
 
 def _build(options: argparse.Namespace) -> int:
     from course_utils import authoring
-    from course_utils.lessons import all_lessons
 
     lessons = all_lessons()
     if options.check:
@@ -291,15 +310,13 @@ def _data(options: argparse.Namespace) -> int:
         fetch,
         prepare,
     )
-    from course_utils.lessons import all_lessons
 
     if options.list:
         print(_data_table())
         return 0
     names = options.names
     if not names:
-        numbers = {lesson.number for lesson in all_lessons()}
-        names = [one.name for one in catalog().values() if numbers & set(one.lessons)]
+        names = [one.name for one in catalog().values() if one.lessons]
     failed = False
     unknown = [name for name in names if name not in catalog()]
     if unknown:
