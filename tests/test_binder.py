@@ -13,9 +13,12 @@ from pathlib import Path
 from course_utils.data import fetch
 from tests import small_machine
 from tests.lessons import IDS, LESSONS
+from tests.systems import needs_posix
 
 import pytest
 import yaml
+
+pytestmark = needs_posix
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent

@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import time
 import zipfile
 
@@ -22,6 +20,7 @@ from tests.conftest import (
     url_entry,
     write_wheel,
 )
+from tests.systems import needs_linux, needs_posix
 
 import pytest
 
@@ -266,6 +265,7 @@ def test_a_disk_that_fills_up_while_writing_is_one_sentence(
     assert not leftovers(cache)
 
 
+@needs_linux
 def test_a_real_disk_that_is_full_under_pip_is_one_sentence(
     wheel, cache, use_catalog, monkeypatch
 ):
@@ -314,6 +314,7 @@ def read_only_cache(tmp_path, monkeypatch):
         os.chmod(folder, 0o755)
 
 
+@needs_posix
 def test_a_read_only_cache_that_holds_the_set_is_enough(
     wheel, cache, use_catalog, read_only_cache, request
 ):
@@ -325,6 +326,7 @@ def test_a_read_only_cache_that_holds_the_set_is_enough(
     assert fetch.fetch("toy", progress=False) == folder
 
 
+@needs_posix
 def test_a_read_only_cache_without_the_set_is_one_sentence(
     wheel, cache, use_catalog, read_only_cache, request
 ):
@@ -366,7 +368,7 @@ def test_a_fetch_killed_in_mid_download_is_done_anew_by_the_next(
     while f"/{wheel.name}" not in server.log and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(1)
-    first.send_signal(signal.SIGKILL)
+    first.kill()
     first.communicate(timeout=60)
     assert any(".part-" in p.name for p in cache.iterdir()), "killed too late"
     assert not (cache / "toy" / "reviews.csv").exists()
@@ -442,7 +444,7 @@ def test_only_fetch_imports_what_reaches_the_network():
             assert not [line for line in lines if reaching.match(line)], path
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Debian packages, on Linux only")
+@needs_linux
 def test_a_debian_package_is_unpacked_without_root(cache, tmp_path, use_catalog):
     if not shutil.which("dpkg-deb"):
         pytest.skip("this system has no dpkg-deb")

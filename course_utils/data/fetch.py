@@ -178,7 +178,8 @@ def locate(name: str) -> tuple[str, Path] | None:
             package = metadata.distribution(dataset.sources[0]["package"])
         except metadata.PackageNotFoundError:
             return None
-        return f"with {describe(dataset.sources[0])}", Path(package.locate_file(""))
+        folder = Path(str(package.locate_file("")))
+        return f"with {describe(dataset.sources[0])}", folder
     shared = os.environ.get("COURSE_DATA_SHARED")
     if shared:
         folder = Path(shared).expanduser() / name
