@@ -362,10 +362,8 @@ def _check_data(names: Sequence[str]) -> int:
         counts[one.state] += 1
         line = f"{marks[one.state]} {one.name:<{width}}  {one.state:<7}  {one.source}"
         print(f"{line}: {one.reason}" if one.reason else line, flush=True)
-    print(
-        f"{counts['ok']} sources are ok, {counts['dead']} dead, "
-        f"{counts['skipped']} skipped."
-    )
+    summary = ", ".join(f"{count} {state}" for state, count in counts.items())
+    print(f"Sources: {summary}.")
     return int(counts["dead"] > 0)
 
 

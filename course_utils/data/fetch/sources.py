@@ -217,6 +217,9 @@ def _pip_failure(said: str) -> SourceFailed:
         said,
     ):
         return SourceFailed("the package index cannot be reached", again=True)
+    if "Traceback (most recent call last)" in said:
+        last = re.sub(r"^[\w.]+\.(?=\w+:)", "", said.strip().splitlines()[-1])
+        return SourceFailed(f"pip stopped, {last}", again="RetryError" in last)
     errors = re.findall(r"ERROR: (.+)", said)
     for error in errors:
         if "No matching distribution" in error:

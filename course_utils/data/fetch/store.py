@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -41,17 +42,18 @@ def cache_folder() -> Path:
     DataError
         When the folder would be below a home that there is not.
     """
-    chosen = os.environ.get("COURSE_DATA_DIR")
-    if chosen:
-        folder = os.path.expanduser(chosen)
-    else:
-        import platformdirs
+    import platformdirs
 
-        folder = platformdirs.user_cache_dir("embeddings-course", appauthor=False)
-    if folder.startswith("~"):
+    folder = os.path.expanduser(os.environ.get("COURSE_DATA_DIR", ""))
+    with contextlib.suppress(RuntimeError):  # what platformdirs raises without a home
+        folder = folder or platformdirs.user_cache_dir(
+            "embeddings-course", appauthor=False
+        )
+    if not folder or folder.startswith("~"):
+        where = f" ({folder})" if folder else ""
         raise DataError(
-            f"There is no home folder for {folder}: set COURSE_DATA_DIR to the full "
-            "path of a folder that you can write to."
+            f"There is no home folder to keep data in{where}. "
+            "Set COURSE_DATA_DIR to the full path of a folder that you can write to."
         )
     return Path(folder).absolute()
 
