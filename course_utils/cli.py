@@ -114,9 +114,25 @@ def _parser(with_bench: bool) -> argparse.ArgumentParser:
     )
     grade.set_defaults(command=_grade)
     data = commands.add_parser("data", help="fetch and verify what the lessons need")
-    data.add_argument("names", nargs="*", metavar="NAME", help="data sets, see --list")
     data.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="data sets, see --list; none means those that the lessons need",
+    )
+    instead = data.add_mutually_exclusive_group()
+    instead.add_argument(
         "--list", action="store_true", help="show every set: size, place, licence"
+    )
+    instead.add_argument(
+        "--export",
+        metavar="DIR",
+        help="write a mirror for COURSE_DATA_MIRROR, of verified files",
+    )
+    instead.add_argument(
+        "--check",
+        action="store_true",
+        help="download from every source, keep nothing, and tell which are dead",
     )
     data.set_defaults(command=_data)
     doctor = commands.add_parser("doctor", help="find what would stop a lesson here")
@@ -305,13 +321,8 @@ def _grade(options: argparse.Namespace) -> int:
 
 
 def _data(options: argparse.Namespace) -> int:
-    from course_utils.data.fetch import (
-        cache_folder,
-        catalog,
-        describe,
-        fetch,
-        prepare,
-    )
+    from course_utils.data.fetch import cache_folder, catalog, describe, prepare
+    from course_utils.data.fetch.catalog import entry
 
     if options.list:
         print(_data_table())
@@ -319,10 +330,13 @@ def _data(options: argparse.Namespace) -> int:
     names = options.names
     if not names:
         names = [one.name for one in catalog().values() if one.lessons]
+    for name in names:
+        entry(name)  # a name that there is not ends it before anything is fetched
+    if options.check:
+        return _check_data(names)
+    if options.export is not None:
+        return _export_data(names, Path(options.export))
     failed = False
-    unknown = [name for name in names if name not in catalog()]
-    if unknown:
-        fetch(unknown[0])  # says which names there are
     for name in names:
         try:
             folder = prepare(name)
@@ -339,6 +353,37 @@ def _data(options: argparse.Namespace) -> int:
     if failed:
         print(f"The cache is {cache_folder()}.", file=sys.stderr)
     return int(failed)
+
+
+def _export_data(names: Sequence[str], folder: Path) -> int:
+    from course_utils.data.fetch import export, open_mirror
+
+    open_mirror(folder)
+    failed = False
+    for name in names:
+        try:
+            print(f"{name}: {export(name, folder)}", flush=True)
+        except CourseError as error:
+            print(error, file=sys.stderr)
+            failed = True
+    if not failed:
+        print(f"COURSE_DATA_MIRROR={folder.absolute()}, or its address, serves these.")
+    return int(failed)
+
+
+def _check_data(names: Sequence[str]) -> int:
+    from course_utils.data.fetch import check
+
+    marks = {"ok": "✅", "dead": "❌", "skipped": "➖"}
+    width = max(map(len, names))
+    counts = dict.fromkeys(marks, 0)
+    for one in check(names):
+        counts[one.state] += 1
+        line = f"{marks[one.state]} {one.name:<{width}}  {one.state:<7}  {one.source}"
+        print(f"{line}: {one.reason}" if one.reason else line, flush=True)
+    summary = ", ".join(f"{count} {state}" for state, count in counts.items())
+    print(f"Sources: {summary}.")
+    return int(counts["dead"] > 0)
 
 
 def _data_table() -> str:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
-import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from course_utils import annoy_probe
 from course_utils.commands import set_up
-from course_utils.data.fetch import ROUNDS, cache_folder, catalog, describe, locate
+from course_utils.data.fetch import (
+    cache_folder,
+    catalog,
+    describe,
+    locate,
+    reachable,
+)
 from course_utils.errors import CourseError
 from course_utils.lessons import all_lessons
 
@@ -225,50 +228,18 @@ def _data() -> list[Finding]:
                 )
             )
             continue
-        reachable = any(_REACHABLE[s["kind"]](s) for s in dataset.sources)
+        answers = reachable(dataset)
         findings.append(
             Finding(
-                reachable,
+                answers,
                 f"data '{dataset.name}' is not here yet and "
-                + ("can be fetched" if reachable else "cannot be fetched"),
-                f"Run `course data {dataset.name}` where there is a connection, or set "
-                "COURSE_DATA_DIR to a folder that holds it.",
+                + ("can be fetched" if answers else "cannot be fetched"),
+                f"Run `course data {dataset.name} --export DIR` where there is a "
+                "connection and set COURSE_DATA_MIRROR to that folder, or set "
+                "COURSE_DATA_DIR to a folder that holds the data.",
             )
         )
     return findings
-
-
-def _wheel_in_reach(source: dict) -> bool:
-    quick = ROUNDS[0]
-    asked = subprocess.run(
-        [sys.executable, "-m", "pip", "index", "versions", source["package"]]
-        + ["--timeout", str(quick["timeout"]), "--retries", str(quick["retries"])]
-        + ["--disable-pip-version-check"],
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    versions = re.findall(r"[\w.]+", asked.stdout.partition("Available versions:")[2])
-    return asked.returncode == 0 and source["version"] in versions
-
-
-def _url_in_reach(source: dict) -> bool:
-    import requests
-
-    try:
-        requests.head(source["url"], timeout=ROUNDS[0]["timeout"])
-    except requests.RequestException:
-        return False
-    return True
-
-
-_REACHABLE: dict[str, Callable[[dict], bool]] = {
-    "wheel": _wheel_in_reach,
-    "url": _url_in_reach,
-    "zip": _url_in_reach,
-    "debian": lambda source: bool(shutil.which("apt-get")),
-}
 
 
 def report(findings: list[Finding]) -> str:

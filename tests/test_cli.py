@@ -172,14 +172,14 @@ def test_data_that_come_with_a_package_need_no_fetching(monkeypatch, cache, caps
     assert main(["data", "surnames"]) == 0
     assert capsys.readouterr().out == "surnames: came with the package Faker\n"
 
-    distribution = fetch.metadata.distribution
+    distribution = fetch.store.metadata.distribution
 
     def without_faker(name):
         if name == "Faker":
-            raise fetch.metadata.PackageNotFoundError(name)
+            raise fetch.store.metadata.PackageNotFoundError(name)
         return distribution(name)
 
-    monkeypatch.setattr(fetch.metadata, "distribution", without_faker)
+    monkeypatch.setattr(fetch.store.metadata, "distribution", without_faker)
     assert main(["data", "surnames"]) == 1
     assert f"not installed: run `{set_up()}`" in capsys.readouterr().err
     assert main(["doctor"]) == 1
