@@ -483,7 +483,7 @@ def test_a_home_that_is_not_there_is_passed_over(
 def test_a_cache_below_no_home_is_one_sentence(
     chosen, cache, tmp_path, monkeypatch, use_catalog
 ):
-    import pwd
+    pwd = pytest.importorskip("pwd")
 
     def nobody(_):
         raise KeyError
