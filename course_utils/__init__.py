@@ -1,7 +1,8 @@
 """Helpers for a course on embeddings and transfer learning.
 
-The root imports nothing heavy, so that ``import course_utils`` costs next to
-nothing. What a lesson does stands in the lesson; here is what would distract.
+Importing the root costs next to nothing and changes nothing in the process: no
+environment variable, no number of threads. What a lesson does stands in the lesson;
+here is what would distract.
 """
 
 from __future__ import annotations
@@ -10,21 +11,17 @@ import os
 from typing import TypeVar
 
 from course_utils.errors import CourseError, DataError
+from course_utils.frameworks import configure_tensorflow
 
-__all__ = ["CourseError", "DataError", "pick", "profile", "setup"]
+__all__ = [
+    "CourseError",
+    "DataError",
+    "configure_tensorflow",
+    "pick",
+    "profile",
+    "setup",
+]
 __version__ = "0.1.0"
-
-# TensorFlow reads these once, while it is being imported: a notebook that
-# imports course_utils first is spared pages of log lines.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-# oneDNN announces itself on standard error at any log level, and sums in an
-# order that differs between kinds of CPU.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-# NumPy's linear algebra on two threads waits by spinning: a logistic regression on
-# a hundred photos takes ten times longer than on one, and on a busy machine a
-# hundred times. TensorFlow, torch and faiss have threads of their own.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 PROFILES = ("quick", "full")
 T = TypeVar("T")
@@ -70,6 +67,10 @@ def pick(*, quick: T, full: T) -> T:
 def setup(seed: int = 0) -> None:
     """Seed every random generator in use, set the plot style, keep logs quiet.
 
+    NumPy's and SciPy's linear algebra computes on one thread from here on, unless the
+    environment variable ``OPENBLAS_NUM_THREADS`` is set. TensorFlow, torch and faiss
+    keep their threads.
+
     Parameters
     ----------
     seed : int
@@ -81,6 +82,7 @@ def setup(seed: int = 0) -> None:
     import sys
 
     from course_utils import plotting
+    from course_utils.frameworks import limit_blas_threads
 
     import numpy as np
 
@@ -94,3 +96,4 @@ def setup(seed: int = 0) -> None:
     for chatty in ("tensorflow", "absl", "matplotlib"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     plotting.use_style()
+    limit_blas_threads()

@@ -12,7 +12,9 @@ from typing import NoReturn
 
 from course_utils.commands import set_up
 from course_utils.errors import CourseError, UsageError
+from course_utils.lessons import all_lessons, in_checkout, where_lessons_are
 
+INSTALL = "pip install 'course-utils[course]'"
 LESSON_HELP = "5, 05 or 05_siamese_fashion_mnist; none means all"
 
 
@@ -46,7 +48,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # Everything after it is JupyterLab's own.
             return _lab(given[1:])
         options = _parser(with_bench=given[:1] == ["bench"]).parse_args(given)
+        if options.command is not _data:
+            # First of all: what else a command imports, only lessons need.
+            all_lessons()
         return options.command(options)
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module in ("", "course_utils"):
+            raise
+        cure = "make setup" if in_checkout() else INSTALL
+        print(
+            f"`course {given[0]}` needs the module {module}, which is not installed: "
+            f"run `{cure}`.",
+            file=sys.stderr,
+        )
+        return 1
     except CourseError as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
@@ -61,7 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser(with_bench: bool) -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="course", description="Embeddings and transfer learning, in eight lessons."
+        prog="course",
+        description="Embeddings and transfer learning, in eight lessons.",
+        # Not filled: that would break an address at its hyphens.
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=None if in_checkout() else where_lessons_are(),
     )
     commands = parser.add_subparsers(
         title="commands", required=True, metavar="COMMAND", parser_class=_Parser
@@ -94,9 +114,25 @@ def _parser(with_bench: bool) -> argparse.ArgumentParser:
     )
     grade.set_defaults(command=_grade)
     data = commands.add_parser("data", help="fetch and verify what the lessons need")
-    data.add_argument("names", nargs="*", metavar="NAME", help="data sets, see --list")
     data.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="data sets, see --list; none means those that the lessons need",
+    )
+    instead = data.add_mutually_exclusive_group()
+    instead.add_argument(
         "--list", action="store_true", help="show every set: size, place, licence"
+    )
+    instead.add_argument(
+        "--export",
+        metavar="DIR",
+        help="write a mirror for COURSE_DATA_MIRROR, of verified files",
+    )
+    instead.add_argument(
+        "--check",
+        action="store_true",
+        help="download from every source, keep nothing, and tell which are dead",
     )
     data.set_defaults(command=_data)
     doctor = commands.add_parser("doctor", help="find what would stop a lesson here")
@@ -135,7 +171,7 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _lab(passed_on: list[str]) -> int:
-    from course_utils.lessons import NOTEBOOKS, all_lessons
+    from course_utils.lessons import NOTEBOOKS
 
     all_lessons()
     words = [f"--ServerApp.root_dir={NOTEBOOKS}"]
@@ -212,7 +248,6 @@ def _run(options: argparse.Namespace) -> int:
 
 def _build(options: argparse.Namespace) -> int:
     from course_utils import authoring
-    from course_utils.lessons import all_lessons
 
     lessons = all_lessons()
     if options.check:
@@ -286,26 +321,22 @@ def _grade(options: argparse.Namespace) -> int:
 
 
 def _data(options: argparse.Namespace) -> int:
-    from course_utils.data.fetch import (
-        cache_folder,
-        catalog,
-        describe,
-        fetch,
-        prepare,
-    )
-    from course_utils.lessons import all_lessons
+    from course_utils.data.fetch import cache_folder, catalog, describe, prepare
+    from course_utils.data.fetch.catalog import entry
 
     if options.list:
         print(_data_table())
         return 0
     names = options.names
     if not names:
-        numbers = {lesson.number for lesson in all_lessons()}
-        names = [one.name for one in catalog().values() if numbers & set(one.lessons)]
+        names = [one.name for one in catalog().values() if one.lessons]
+    for name in names:
+        entry(name)  # a name that there is not ends it before anything is fetched
+    if options.check:
+        return _check_data(names)
+    if options.export is not None:
+        return _export_data(names, Path(options.export))
     failed = False
-    unknown = [name for name in names if name not in catalog()]
-    if unknown:
-        fetch(unknown[0])  # says which names there are
     for name in names:
         try:
             folder = prepare(name)
@@ -322,6 +353,37 @@ def _data(options: argparse.Namespace) -> int:
     if failed:
         print(f"The cache is {cache_folder()}.", file=sys.stderr)
     return int(failed)
+
+
+def _export_data(names: Sequence[str], folder: Path) -> int:
+    from course_utils.data.fetch import export, open_mirror
+
+    open_mirror(folder)
+    failed = False
+    for name in names:
+        try:
+            print(f"{name}: {export(name, folder)}", flush=True)
+        except CourseError as error:
+            print(error, file=sys.stderr)
+            failed = True
+    if not failed:
+        print(f"COURSE_DATA_MIRROR={folder.absolute()}, or its address, serves these.")
+    return int(failed)
+
+
+def _check_data(names: Sequence[str]) -> int:
+    from course_utils.data.fetch import check
+
+    marks = {"ok": "✅", "dead": "❌", "skipped": "➖"}
+    width = max(map(len, names))
+    counts = dict.fromkeys(marks, 0)
+    for one in check(names):
+        counts[one.state] += 1
+        line = f"{marks[one.state]} {one.name:<{width}}  {one.state:<7}  {one.source}"
+        print(f"{line}: {one.reason}" if one.reason else line, flush=True)
+    summary = ", ".join(f"{count} {state}" for state, count in counts.items())
+    print(f"Sources: {summary}.")
+    return int(counts["dead"] > 0)
 
 
 def _data_table() -> str:

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
-import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from course_utils import annoy_probe
 from course_utils.commands import set_up
-from course_utils.data.fetch import ROUNDS, cache_folder, catalog, describe, locate
+from course_utils.data.fetch import (
+    cache_folder,
+    catalog,
+    describe,
+    locate,
+    reachable,
+)
 from course_utils.errors import CourseError
 from course_utils.lessons import all_lessons
 
 MEMORY_NEEDED_MB = 2048
 DISK_NEEDED_MB = 1000
-ANNOY_REBUILD = (
-    "ANNOY_COMPILER_ARGS='-O3,-fno-fast-math,-D_CRT_SECURE_NO_WARNINGS,"
-    "-DANNOYLIB_MULTITHREADED_BUILD,-std=c++14' "
-    f"{sys.executable} -m pip install --force-reinstall --no-deps --no-binary=annoy "
-    "--no-cache-dir annoy==1.17.3"
-)
 
 
 @dataclass(frozen=True)
@@ -74,31 +72,29 @@ def _python() -> list[Finding]:
 
 
 def _packages() -> list[Finding]:
+    from packaging.requirements import Requirement
+
     wrong = []
     looked_at = 0
-    for requirement in metadata.requires("course-utils") or []:
-        spec, _, marker = requirement.partition(";")
-        if "extra ==" in marker or not _applies(marker):
-            continue
+    for line in metadata.requires("course-utils") or []:
+        asked = Requirement(line)
+        if not asked.marker or not asked.marker.evaluate({"extra": "course"}):
+            continue  # a range: the extra `course` pins the same package
         looked_at += 1
-        name, _, pinned = spec.strip().partition("==")
         try:
-            found = metadata.version(name)
+            found = metadata.version(asked.name)
         except metadata.PackageNotFoundError:
-            wrong.append(f"{name} is missing")
+            wrong.append(f"{asked.name} is missing")
             continue
         # A build's local part, as in 2.13.0+cpu, does not count.
-        if found.split("+")[0] != pinned.strip():
-            wrong.append(f"{name} is {found}, pinned {pinned.strip()}")
+        (pin,) = asked.specifier
+        if found.split("+")[0] != pin.version:
+            wrong.append(f"{asked.name} is {found}, pinned {pin.version}")
+    if not looked_at:
+        wrong.append("the installed metadata of the course pin none")
     if wrong:
         return [Finding(False, f"packages: {'; '.join(wrong)}", f"Run `{set_up()}`.")]
     return [Finding(True, f"{looked_at} packages as pinned")]
-
-
-def _applies(marker: str) -> bool:
-    from packaging.markers import Marker
-
-    return not marker.strip() or Marker(marker.strip()).evaluate()
 
 
 def memory_limit_mb() -> int:
@@ -183,21 +179,13 @@ def compiler_problem() -> tuple[str, str] | None:
     return " and ".join(missing), cure
 
 
-def _annoy_installed() -> bool:
-    try:
-        metadata.version("annoy")
-    except metadata.PackageNotFoundError:
-        return False
-    return True
-
-
 def _compiler() -> list[Finding]:
     if sys.platform == "win32":
         return []  # Microsoft's compiler is on no PATH, and the course needs none
     problem = compiler_problem()
     if problem is None:
         return [Finding(True, "a C++ compiler and the Python headers")]
-    if _annoy_installed():
+    if annoy_probe.is_installed():
         return [Finding(True, f"{problem[0]} missing, but nothing is left to compile")]
     return [
         Finding(
@@ -208,53 +196,14 @@ def _compiler() -> list[Finding]:
     ]
 
 
-# Ten points on a line: the three nearest to the first are known beforehand.
-ANNOY_TEST = """
-from annoy import AnnoyIndex
-index = AnnoyIndex(2, "euclidean")
-index.set_seed(1)
-for number in range(10):
-    index.add_item(number, [float(number), 1.0])
-index.build(10)
-print(index.get_nns_by_item(0, 3))
-"""
-
-
-def annoy_problem() -> tuple[str, str] | None:
-    """Let annoy find neighbours that are known beforehand.
-
-    Returns
-    -------
-    tuple of str, or None
-        What is wrong with this build of annoy, and how to mend it. Some compilers
-        build 1.17.3 so that it finds one neighbour only (spotify/annoy issues 679
-        and 682).
-    """
-    # In a process of its own: built for another processor it may crash outright.
-    ran = subprocess.run(
-        [sys.executable, "-c", ANNOY_TEST],
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    if ran.returncode == 0 and ran.stdout.strip() == "[0, 1, 2]":
-        return None
-    found = ran.stdout.strip() or f"it ended with status {ran.returncode}"
-    return (
-        f"annoy is built wrongly: for the neighbours [0, 1, 2] it gave {found}",
-        f"Rebuild it: {ANNOY_REBUILD}",
-    )
-
-
 def _annoy() -> list[Finding]:
-    if not _annoy_installed():
+    if not annoy_probe.is_installed():
         if sys.platform == "win32":
             return [Finding(True, "no annoy: lessons 06 and 07 use faiss alone")]
         return [
             Finding(False, "annoy is missing (lessons 06 and 07)", f"Run `{set_up()}`.")
         ]
-    problem = annoy_problem()
+    problem = annoy_probe.find_problem()
     if problem:
         return [Finding(False, *problem)]
     return [Finding(True, "annoy finds the neighbours it should")]
@@ -279,50 +228,18 @@ def _data() -> list[Finding]:
                 )
             )
             continue
-        reachable = any(_REACHABLE[s["kind"]](s) for s in dataset.sources)
+        answers = reachable(dataset)
         findings.append(
             Finding(
-                reachable,
+                answers,
                 f"data '{dataset.name}' is not here yet and "
-                + ("can be fetched" if reachable else "cannot be fetched"),
-                f"Run `course data {dataset.name}` where there is a connection, or set "
-                "COURSE_DATA_DIR to a folder that holds it.",
+                + ("can be fetched" if answers else "cannot be fetched"),
+                f"Run `course data {dataset.name} --export DIR` where there is a "
+                "connection and set COURSE_DATA_MIRROR to that folder, or set "
+                "COURSE_DATA_DIR to a folder that holds the data.",
             )
         )
     return findings
-
-
-def _wheel_in_reach(source: dict) -> bool:
-    quick = ROUNDS[0]
-    asked = subprocess.run(
-        [sys.executable, "-m", "pip", "index", "versions", source["package"]]
-        + ["--timeout", str(quick["timeout"]), "--retries", str(quick["retries"])]
-        + ["--disable-pip-version-check"],
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    versions = re.findall(r"[\w.]+", asked.stdout.partition("Available versions:")[2])
-    return asked.returncode == 0 and source["version"] in versions
-
-
-def _url_in_reach(source: dict) -> bool:
-    import requests
-
-    try:
-        requests.head(source["url"], timeout=ROUNDS[0]["timeout"])
-    except requests.RequestException:
-        return False
-    return True
-
-
-_REACHABLE: dict[str, Callable[[dict], bool]] = {
-    "wheel": _wheel_in_reach,
-    "url": _url_in_reach,
-    "zip": _url_in_reach,
-    "debian": lambda source: bool(shutil.which("apt-get")),
-}
 
 
 def report(findings: list[Finding]) -> str:

@@ -300,6 +300,8 @@ class ConfinedExecute(Execute):
             **_readable(self._root()),
         }
         environment = {
+            # A thread reserves 80 MB of what the kernel may hold, before any setting.
+            "OPENBLAS_NUM_THREADS": "1",
             **os.environ,
             "TMPDIR": self.scratch,
             "IPYTHONDIR": f"{self.scratch}/ipython",

@@ -62,6 +62,29 @@ def pictures_in(notebook: Path) -> list[str]:
     return re.findall(r"\]\((images/[\w./-]+)\)", text)
 
 
+def in_checkout() -> bool:
+    """Whether the package lies in a checkout of the course, beside the lessons."""
+    return SOLUTIONS.is_dir()
+
+
+def where_lessons_are() -> str:
+    """Say how to get the lessons where only the package is installed.
+
+    Returns
+    -------
+    str
+        One sentence, with the address that the package's metadata give.
+    """
+    from importlib import metadata
+
+    urls = metadata.metadata("course-utils").get_all("Project-URL") or []
+    address = dict(url.split(", ", 1) for url in urls)["Repository"]
+    return (
+        f"There are no lessons in {ROOT}: run `git clone {address}`, then "
+        f"`{set_up('start')}` in the new folder."
+    )
+
+
 def all_lessons() -> list[Lesson]:
     """Lessons that exist, in their order.
 
@@ -75,11 +98,8 @@ def all_lessons() -> list[Lesson]:
     CourseError
         When there is no ``solutions`` folder beside the package.
     """
-    if not SOLUTIONS.is_dir():
-        raise CourseError(
-            f"There are no lessons in {ROOT}: run this from a checkout of the course "
-            f"that was set up with `{set_up()}`."
-        )
+    if not in_checkout():
+        raise CourseError(where_lessons_are())
     return [
         Lesson(int(path.stem[:2]), path.stem)
         for path in sorted(SOLUTIONS.glob("[0-9][0-9]_*.ipynb"))

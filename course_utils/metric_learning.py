@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras import ops, saving
+from course_utils.frameworks import import_keras
+
+keras = import_keras()
+ops, saving = keras.ops, keras.saving
 
 # Far below any similarity, yet finite: infinity times zero would be NaN.
 NEVER = -1e9

@@ -17,6 +17,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from course_utils import annoy_probe
 from course_utils.errors import CourseError, DataError, UsageError
 
 import numpy as np
@@ -910,9 +911,7 @@ def _annoy():
             "annoy is not installed: run `pip install annoy==1.17.3`, which needs a "
             "C++ compiler, or choose backend='faiss'."
         ) from None
-    from course_utils.doctor import annoy_problem
-
-    problem = annoy_problem()
+    problem = annoy_probe.find_problem()
     if problem:
         what, cure = problem
         raise BackendError(f"{what}. {cure}, or choose backend='faiss'.")

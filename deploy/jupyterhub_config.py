@@ -92,7 +92,12 @@ c.Spawner.cmd = [
 ]
 # What a student writes, nobody else reads, whatever the mode of the home.
 c.LocalProcessSpawner.popen_kwargs = {"umask": 0o077}
-c.Spawner.environment = {"COURSE_DATA_SHARED": CLASS_DATA}
+c.Spawner.environment = {
+    "COURSE_DATA_SHARED": CLASS_DATA,
+    # NumPy and SciPy reserve 80 MB a thread when they load, one thread a core: on a
+    # large machine more than a kernel may hold. Lessons compute on one anyway.
+    "OPENBLAS_NUM_THREADS": "1",
+}
 # Thirty start at nine o'clock, on few cores.
 c.Spawner.start_timeout = 300
 c.Spawner.http_timeout = 300

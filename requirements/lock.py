@@ -2,21 +2,26 @@
 
 uv looks for versions that fit each other on every supported Python and system, and
 notes the digest of every file that a package index holds of them. Set-up installs
-from these files alone, each file checked against its digest.
+from these files alone, each file checked against its digest. What is locked stays as
+it is while it fits; ``--upgrade`` takes the newest.
 
 - lab.txt, test.txt, book.txt, hub.txt: all that one purpose needs, but torch
 - annoy.txt: annoy, which is compiled
+- nbgitpuller.txt: what an image for JupyterHub holds besides
 - torch-cpu.txt: torch without a graphics card; the digests stand below
 - torch-gpu.txt: torch as the package index has it, with what it needs there
+- uv.txt: uv, which set-up fetches first
 """
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 from packaging.markers import default_environment
@@ -25,19 +30,21 @@ from packaging.utils import canonicalize_name
 
 HERE = Path(__file__).resolve().parent
 PURPOSES = {
-    "lab": [],
-    "test": ["instructor", "dev"],
-    "book": ["book"],
-    "hub": ["hub"],
-    "annoy": ["annoy"],
+    "lab": ["course"],
+    "test": ["course", "instructor", "dev"],
+    "book": ["course", "book"],
+    "hub": ["course", "hub"],
+    "annoy": ["course", "annoy"],
 }
+LOCKED = ("lab", "test", "book", "hub")
 # Only the torch of a package index on Linux wants them: gigabytes for graphics cards.
-GPU_ONLY = re.compile(r"(nvidia|cuda)-|triton$")
+GPU_ONLY = re.compile(r"(nvidia|cuda)-")
 # torch asks for it to compile graphs, which nothing here does, and a process that has
 # loaded TensorFlow dies when it loads this, too: tests and benches load both.
 LEFT_OUT = {"triton"}
 # sha256 of torch 2.13.0 for Linux as download.pytorch.org/whl/cpu lists it; the first
-# was computed from the file, too. macOS has the builds of the package index.
+# was computed from the file, too. macOS and Windows
+# have the builds of the package index.
 TORCH_CPU = (
     "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",  # 3.11 x86_64
     "4ca4a9394b0c771238a4f73590fdbbc4debad85ed0fa63d026ae1b085da7d6e2",  # 3.12 x86_64
@@ -52,11 +59,20 @@ SYSTEMS = [
     for python in ("3.11", "3.12", "3.13")
     for patch in (0, 9)
     for system in (
-        {"sys_platform": "linux", "platform_machine": "x86_64"},
-        {"sys_platform": "linux", "platform_machine": "aarch64"},
-        {"sys_platform": "darwin", "platform_machine": "arm64"},
+        {"sys_platform": "linux", "platform_machine": "x86_64", "os_name": "posix"},
+        {"sys_platform": "linux", "platform_machine": "aarch64", "os_name": "posix"},
+        {"sys_platform": "darwin", "platform_machine": "arm64", "os_name": "posix"},
+        {"sys_platform": "win32", "platform_machine": "AMD64", "os_name": "nt"},
     )
 ]
+# The same systems in uv's words, each the oldest that the course supports.
+PLATFORMS = (
+    "x86_64-manylinux_2_28",
+    "aarch64-manylinux_2_28",
+    "aarch64-apple-darwin",
+    "x86_64-pc-windows-msvc",
+)
+MACOS = "14.0"
 HEAD = "# Made by `make lock`; do not edit.\n"
 
 
@@ -115,31 +131,62 @@ def versions(name: str, system: dict[str, str] | None = None) -> dict[str, str]:
     return found
 
 
-def resolve(extras: list[str], constraints: Path | None = None) -> str:
-    """Let uv write the lock of the course with some extras."""
-    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal"]
-    command += ["--generate-hashes", "--no-annotate", "--no-header"]
-    command += ["--python-version", "3.11"]
-    command += [f"--extra={extra}" for extra in extras]
-    command += ["--constraints", str(constraints)] if constraints else []
-    command += ["pyproject.toml", "requirements/build.in"]
-    made = subprocess.run(
-        command, cwd=HERE.parent, check=True, stdout=subprocess.PIPE, text=True
+def uv(*arguments: str, **environment: str) -> None:
+    """Run uv in the project's folder."""
+    command = [sys.executable, "-m", "uv", "pip", *arguments, "--quiet"]
+    subprocess.run(
+        command, cwd=HERE.parent, env={**os.environ, **environment}, check=True
     )
-    return made.stdout
 
 
-def blocks(text: str) -> dict[str, str]:
-    """Take a lock apart: each package's lines by its name, for our systems only."""
+def resolve(output: Path, extras: Iterable[str], *more: str) -> dict[str, str]:
+    """Let uv lock the course with some extras; give each package's lines by its name.
+
+    What ``output`` holds before is kept where it fits.
+    """
+    options = [f"--extra={extra}" for extra in extras]
+    options += ["--universal", "--python-version=3.11", "--generate-hashes"]
+    options += ["--no-annotate", "--no-header", f"--output-file={output}"]
+    excludes = output.with_name("excludes")
+    excludes.write_text("\n".join(LEFT_OUT))
+    uv(
+        "compile",
+        "pyproject.toml",
+        "--group=build",
+        f"--excludes={excludes}",
+        *options,
+        *more,
+    )
     found: dict[str, str] = {}
-    for block in re.split(r"\n(?=\S)", text.strip()):
-        marker = Requirement(block.split(" \\\n")[0]).marker
-        systems = [default_environment() | {"os_name": "posix"} | s for s in SYSTEMS]
-        if marker and not any(marker.evaluate(system) for system in systems):
-            continue
-        name = re.match(r"[\w.-]+", block)[0].lower()
+    for block in re.split(r"\n(?=\S)", output.read_text(encoding="utf-8").strip()):
+        name = re.match(r"[\w.-]+", block)[0]
         found[name] = f"{found[name]}\n{block}" if name in found else block
     return found
+
+
+def pins(parts: Iterable[str]) -> str:
+    """Leave out the digests of a lock's lines."""
+    return "\n".join(re.findall(r"^[\w.-]+==[^\\\n]+", "\n".join(parts), re.M))
+
+
+def check_wheels(folder: str) -> None:
+    """Let uv look for a wheel of each locked package on every system and Python.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        If one is missing; uv names it.
+    """
+    locks = [f"--requirements={HERE / name}.txt" for name in (*LOCKED, "torch-gpu")]
+    for platform in PLATFORMS:
+        for python in ("3.11", "3.12", "3.13"):
+            print(f"wheels for {platform}, Python {python}")
+            uv(
+                *("install", "--dry-run", f"--target={folder}", *locks),
+                *("--require-hashes", "--no-deps", "--only-binary=:all:"),
+                *(f"--python-platform={platform}", f"--python-version={python}"),
+                MACOSX_DEPLOYMENT_TARGET=MACOS,
+            )
 
 
 def write(name: str, parts: list[str]) -> None:
@@ -150,29 +197,34 @@ def write(name: str, parts: list[str]) -> None:
 
 def main() -> None:
     """Resolve everything at once, so that one version serves every purpose."""
-    everything = resolve([extra for extras in PURPOSES.values() for extra in extras])
     with tempfile.TemporaryDirectory() as folder:
         chosen = Path(folder) / "chosen.txt"
-        pins = re.findall(r"^[\w.-]+==[^\\\n]+", everything, re.M)
-        chosen.write_text("\n".join(pins))
+        if "--upgrade" not in sys.argv:
+            texts = [path.read_text(encoding="utf-8") for path in HERE.glob("*.txt")]
+            chosen.write_text(pins(set(pins(texts).splitlines())))
+        everything = sorted({one for extras in PURPOSES.values() for one in extras})
+        chosen.write_text(pins(resolve(chosen, everything).values()))
         found = {
-            name: blocks(resolve(extras, chosen)) for name, extras in PURPOSES.items()
+            name: resolve(Path(folder) / name, extras, f"--constraints={chosen}")
+            for name, extras in PURPOSES.items()
         }
     gpu = [n for n in found["lab"] if GPU_ONLY.match(n) or n == "torch"]
-    for purpose in ("lab", "test", "book", "hub"):
+    for purpose in LOCKED:
         parts = [text for n, text in found[purpose].items() if n not in gpu]
         write(f"{purpose}.txt", parts)
-    write("annoy.txt", [found["annoy"]["annoy"]])
-    kept = [name for name in gpu if name not in LEFT_OUT]
-    write("torch-gpu.txt", [found["lab"][name] for name in kept])
+    for purpose, name in (("annoy", "annoy"), ("hub", "nbgitpuller"), ("test", "uv")):
+        write(f"{name}.txt", [found[purpose][name]])
+    write("torch-gpu.txt", [found["lab"][name] for name in gpu])
     with open(HERE.parent / "pyproject.toml", "rb") as stream:
-        direct = tomllib.load(stream)["project"]["dependencies"]
-    (pin,) = [one for one in direct if one.startswith("torch==")]
-    mac = re.findall(r"--hash=\S+", found["lab"]["torch"])
+        direct = tomllib.load(stream)["project"]["optional-dependencies"]
+    (pin,) = [one for one in direct["course"] if one.startswith("torch==")]
+    index = re.findall(r"--hash=\S+", found["lab"]["torch"])
     lines = [f"{pin}+cpu ; sys_platform == 'linux'"]
     lines += [f"--hash=sha256:{digest}" for digest in TORCH_CPU]
-    others = [f"{pin} ; sys_platform != 'linux'", *mac]
+    others = [f"{pin} ; sys_platform != 'linux'", *index]
     write("torch-cpu.txt", [" \\\n    ".join(part) for part in (lines, others)])
+    with tempfile.TemporaryDirectory() as folder:
+        check_wheels(folder)
 
 
 if __name__ == "__main__":

@@ -172,14 +172,14 @@ def test_data_that_come_with_a_package_need_no_fetching(monkeypatch, cache, caps
     assert main(["data", "surnames"]) == 0
     assert capsys.readouterr().out == "surnames: came with the package Faker\n"
 
-    distribution = fetch.metadata.distribution
+    distribution = fetch.store.metadata.distribution
 
     def without_faker(name):
         if name == "Faker":
-            raise fetch.metadata.PackageNotFoundError(name)
+            raise fetch.store.metadata.PackageNotFoundError(name)
         return distribution(name)
 
-    monkeypatch.setattr(fetch.metadata, "distribution", without_faker)
+    monkeypatch.setattr(fetch.store.metadata, "distribution", without_faker)
     assert main(["data", "surnames"]) == 1
     assert f"not installed: run `{set_up()}`" in capsys.readouterr().err
     assert main(["doctor"]) == 1
@@ -192,17 +192,17 @@ def test_doctor_finds_nothing_to_mend_where_everything_is_tested(capsys):
 
 
 def test_doctor_names_a_cure_for_each_thing_it_finds(monkeypatch, capsys):
-    from course_utils import doctor
+    from course_utils import annoy_probe, doctor
 
-    monkeypatch.setattr(doctor, "ANNOY_TEST", "print([0])")
+    monkeypatch.setattr(annoy_probe, "TEST", "print([0])")
     monkeypatch.setattr(doctor, "memory_limit_mb", lambda: 512)
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
-    monkeypatch.setattr(doctor, "_annoy_installed", lambda: True)
+    monkeypatch.setattr(annoy_probe, "is_installed", lambda: True)
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "❌ 512 MB of memory" in out
     assert "❌ annoy is built wrongly" in out and "--no-binary=annoy" in out
-    monkeypatch.setattr(doctor, "_annoy_installed", lambda: False)
+    monkeypatch.setattr(annoy_probe, "is_installed", lambda: False)
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "❌ a C++ compiler missing" in out

@@ -187,9 +187,10 @@ def test_two_lessons_that_start_at_once_on_an_empty_cache_both_end(tmp_path):
 
 TRAINING = """
 import psutil
-from course_utils import setup
-setup()
+import course_utils
+course_utils.configure_tensorflow()
 import keras, numpy as np
+course_utils.setup()
 net = keras.Sequential([keras.layers.Dense(64), keras.layers.Dense(1)])
 net.compile("adam", "mse")
 class Killer(keras.callbacks.Callback):

@@ -6,6 +6,7 @@ import shutil
 
 from course_utils.data import fetch, load_glove, load_imdb
 from course_utils.data.imdb import load_imdb_word_index
+from course_utils.frameworks import import_keras
 from course_utils.lessons import ROOT
 
 import numpy as np
@@ -49,8 +50,7 @@ def test_a_wrong_argument_is_refused(arguments):
 @needs_originals
 def test_the_keras_copy_is_loaded_from_its_own_file(monkeypatch, tmp_path):
     """The copy here holds the published content but not the published bytes."""
-    from keras.src.datasets import imdb
-
+    imdb = import_keras().src.datasets.imdb
     shutil.copy(ORIGINALS / "imdb.npz", tmp_path)
     monkeypatch.setattr("course_utils.data.imdb.fetch", lambda name: tmp_path)
     monkeypatch.setattr(imdb, "get_file", lambda fname, **_: fname)

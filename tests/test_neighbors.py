@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from course_utils import doctor, neighbors
+from course_utils import annoy_probe, neighbors
 from course_utils.errors import CourseError, DataError
 from course_utils.neighbors import BackendError, FastANN, ParameterError, vote
 from tests.systems import needs_posix
@@ -25,7 +25,7 @@ from sklearn.preprocessing import normalize
 from sklearn.utils.estimator_checks import check_estimator
 
 needs_annoy = pytest.mark.skipif(
-    not doctor._annoy_installed(), reason="annoy is an optional extra"
+    not annoy_probe.is_installed(), reason="annoy is an optional extra"
 )
 annoy_backend = pytest.param({"backend": "annoy", "n_trees": 20}, marks=needs_annoy)
 INDEXES = [{"index": index} for index in ("flat", "hnsw", "ivf", "ivfpq")]
@@ -516,7 +516,7 @@ def test_a_missing_backend_is_named_with_both_cures(backend, monkeypatch):
 @needs_annoy
 def test_an_annoy_that_finds_one_neighbour_only_is_refused(monkeypatch):
     neighbors._annoy.cache_clear()
-    monkeypatch.setattr(doctor, "ANNOY_TEST", "print([0])")
+    monkeypatch.setattr(annoy_probe, "TEST", "print([0])")
     with pytest.raises(BackendError, match="gave \\[0\\].*--no-binary=annoy"):
         FastANN(backend="annoy").fit(*blobs(20))
 

@@ -7,6 +7,7 @@ import shutil
 
 from course_utils.data import load_photo_credits, load_photos, photos
 from course_utils.errors import DataError
+from course_utils.frameworks import import_keras
 from course_utils.lessons import ROOT
 
 import numpy as np
@@ -53,7 +54,7 @@ def test_the_shipped_photos_come_in_four_classes_without_loss(cache):
 
 
 def test_keras_reads_files_and_labels_in_the_order_given(folder):
-    import keras
+    keras = import_keras()
 
     loaded = load_photos(folder)
     for side in ("train", "test"):
@@ -142,7 +143,6 @@ def test_features_and_a_linear_head_reach_the_goal(source, request):
 def five_fold_accuracy(loaded):
     from course_utils.data import load_mobilenet_v2, scale_pixels
 
-    import keras
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 
@@ -150,7 +150,7 @@ def five_fold_accuracy(loaded):
         [
             np.stack([x for x, _ in dataset])
             for dataset in (
-                keras.utils.image_dataset_from_directory(
+                import_keras().utils.image_dataset_from_directory(
                     side,
                     image_size=(224, 224),
                     crop_to_aspect_ratio=True,

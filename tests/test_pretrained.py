@@ -22,6 +22,7 @@ from course_utils.data.pretrained import (
     prepare_mobilenet_v2,
 )
 from course_utils.errors import DataError
+from course_utils.frameworks import import_keras
 from course_utils.lessons import ROOT
 
 import numpy as np
@@ -121,8 +122,7 @@ def test_a_cat_and_a_cup_of_coffee_are_named(network):
 
 
 def middle_square(photo):
-    import keras
-
+    keras = import_keras()
     side = min(photo.shape[:2])
     top, left = ((n - side) // 2 for n in photo.shape[:2])
     square = photo[top : top + side, left : left + side].astype(np.float32)

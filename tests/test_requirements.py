@@ -23,8 +23,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-DIRECT = PROJECT["project"]["dependencies"]
 EXTRAS = PROJECT["project"]["optional-dependencies"]
+DIRECT = EXTRAS["course"]
 WANTED = {
     "lab": DIRECT,
     "test": [*DIRECT, *EXTRAS["instructor"], *EXTRAS["dev"]],

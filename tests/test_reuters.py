@@ -8,6 +8,7 @@ import shutil
 from course_utils.checks.lesson_03 import _what_next
 from course_utils.data import fetch, load_reuters, reuters_topics
 from course_utils.data.reuters import load_reuters_word_index
+from course_utils.frameworks import import_keras
 from course_utils.lessons import ROOT
 
 import numpy as np
@@ -28,8 +29,7 @@ def stories():
 @pytest.fixture
 def keras_copy(monkeypatch, tmp_path):
     """Stand in for the download: the published content, but not its bytes."""
-    from keras.src.datasets import reuters
-
+    reuters = import_keras().src.datasets.reuters
     for name in ("reuters.npz", "reuters_word_index.json"):
         shutil.copy(ORIGINALS / name, tmp_path)
     monkeypatch.setattr("course_utils.data.reuters.fetch", lambda name: tmp_path)

@@ -85,7 +85,7 @@ def test_what_another_program_says_is_read_in_an_encoding_that_is_named(path):
 
 
 def test_without_annoy_doctor_is_content_on_windows(monkeypatch):
-    monkeypatch.setattr(doctor, "_annoy_installed", lambda: False)
+    monkeypatch.setattr(doctor.annoy_probe, "is_installed", lambda: False)
     monkeypatch.setattr(doctor.sys, "platform", "win32")
     found = doctor._compiler() + doctor._annoy()
     assert all(one.good for one in found)

@@ -14,6 +14,7 @@ from course_utils.checks.core import (
     fail,
 )
 from course_utils.checks.summary import summary_of
+from course_utils.frameworks import import_keras
 from course_utils.text import Vocabulary, tokenize
 
 import numpy as np
@@ -351,7 +352,7 @@ def build_model(answer: Answer) -> str:
         When it is no compiled model from ids to probabilities with a table of 256
         columns.
     """
-    import keras
+    keras = import_keras()
 
     rng = np.random.default_rng(34)
     # The second has more ids than the full profile, for a size that was written down.
@@ -692,7 +693,7 @@ def _expect_report(
 
 
 def _expect_model(name: str, model: Any) -> None:
-    import keras
+    keras = import_keras()
 
     if model is None:
         fail(f"{name} returned None: does its last line begin with `return`?")

@@ -13,6 +13,7 @@ from course_utils.checks.core import (
     fail,
 )
 from course_utils.checks.summary import summary_of
+from course_utils.frameworks import import_keras
 
 import numpy as np
 
@@ -528,8 +529,8 @@ def _ask_otherwise(answer: Answer, x: Any, y: Any, asked: np.ndarray) -> None:
 
 
 def _small_network() -> Any:
-    import keras
-    from keras import layers
+    keras = import_keras()
+    layers = keras.layers
 
     inputs = layers.Input((8, 8, 3))
     x = layers.Conv2D(4, 3)(inputs)

@@ -14,6 +14,7 @@ from typing import Any
 
 from course_utils.data.fetch import cache_folder, digest, fetch, locked
 from course_utils.errors import DataError
+from course_utils.frameworks import import_keras
 
 import numpy as np
 
@@ -139,7 +140,7 @@ def load_mobilenet_v2(
     """
     if weights != "imagenet":
         return _load_mobilenet_v1(include_top, input_shape, weights, alpha)
-    import keras
+    keras = import_keras()
 
     path = prepare_mobilenet_v2()
     model = _mobilenet_v2(input_shape)
@@ -301,7 +302,7 @@ def _convert(checkpoint: Path, target: Path) -> None:
 
 def _mobilenet_v2(input_shape: tuple[int, int, int]) -> Any:
     """Build Keras's MobileNetV2 with the padding and the epsilon of torch's."""
-    import keras
+    keras = import_keras()
 
     plain = keras.applications.MobileNetV2(input_shape=input_shape, weights=None)
 
@@ -327,7 +328,7 @@ def _mobilenet_v2(input_shape: tuple[int, int, int]) -> Any:
 
 def _write_converted(checkpoint: str, target: str) -> None:
     """Read torch's file and write Keras's; runs in a process of its own."""
-    import keras
+    keras = import_keras()
     import torch
 
     kept = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -359,7 +360,7 @@ def _load_mobilenet_v1(
     weights: str | Path,
     alpha: float,
 ) -> Any:
-    import keras
+    keras = import_keras()
 
     if weights == "keras":
         if alpha != 1.0:
@@ -392,7 +393,7 @@ def _load_mobilenet_v1(
 
 def _fetch_mobilenet_v1(include_top: bool) -> str:
     """Let Keras fetch its own file, with the digest that Keras leaves out."""
-    import keras
+    keras = import_keras()
 
     name, md5 = V1_FILES[include_top]
     try:

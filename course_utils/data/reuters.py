@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from course_utils.data.fetch import fetch
+from course_utils.frameworks import import_keras
 
 import numpy as np
 
@@ -50,10 +51,9 @@ def load_reuters(source: str = "r52", *, num_words: int | None = None) -> Split:
             )
         return _load_texts()
     if source == "keras":
-        from keras.datasets import reuters
-
         # Keras verifies the digest once more before it reads the file.
         path = fetch("reuters-keras") / "reuters.npz"
+        reuters = import_keras().datasets.reuters
         (x_train, y_train), (x_test, y_test) = reuters.load_data(
             path=str(path), num_words=num_words
         )
@@ -87,9 +87,7 @@ def reuters_topics(source: str = "r52") -> list[str]:
     if source == "r52":
         return sorted({topic for topic, _ in _read("train")})
     if source == "keras":
-        from keras.datasets import reuters
-
-        return list(reuters.get_label_names())
+        return list(import_keras().datasets.reuters.get_label_names())
     raise ValueError(f"source is {source!r}; choose 'r52' or 'keras'.")
 
 

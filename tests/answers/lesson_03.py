@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections import Counter
 
 from course_utils.data import load_reuters
+from course_utils.frameworks import import_keras
 from course_utils.text import Vocabulary, tokenize
 from tests.answers import Answers
 
-import keras
 import numpy as np
-from keras import layers
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import f1_score
 from sklearn.svm import LinearSVC
+
+keras = import_keras()
+layers = keras.layers
 
 
 def by_counter(y_train, y_test):
