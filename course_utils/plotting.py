@@ -21,8 +21,8 @@ def use_style() -> None:
     hear the page, and for tests that compare what a figure states.
     """
     import matplotlib as mpl
+    import matplotlib.figure
     from cycler import cycler
-    from IPython import get_ipython
 
     mpl.rcParams.update(
         {
@@ -45,10 +45,8 @@ def use_style() -> None:
             "lines.linewidth": 2.0,
         }
     )
-    shell = get_ipython()
-    if shell:
-        plain = shell.display_formatter.formatters["text/plain"]
-        plain.for_type_by_name("matplotlib.figure", "Figure", _print_description)
+    # IPython drops formatters of figures when it sets up matplotlib; this it keeps.
+    mpl.figure.Figure._repr_pretty_ = _print_description
 
 
 def _print_description(figure: Figure, printer: Any, _: bool) -> None:

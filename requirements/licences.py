@@ -52,6 +52,9 @@ SILENT = {
 # Only other systems install these; so their index pages say.
 ELSEWHERE = {
     "appnope": "BSD",
+    "colorama": "BSD",
+    "pywin32": "PSF",
+    "pywinpty": "MIT",
     "tensorflow": "Apache-2.0",
 }
 # A package's words for a licence, and the licence's usual name.

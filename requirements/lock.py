@@ -159,6 +159,9 @@ def resolve(output: Path, extras: Iterable[str], *more: str) -> dict[str, str]:
     )
     found: dict[str, str] = {}
     for block in re.split(r"\n(?=\S)", output.read_text(encoding="utf-8").strip()):
+        marker = Requirement(block.split(" \\\n")[0]).marker
+        if marker and not any(marker.evaluate(system) for system in SYSTEMS):
+            continue  # for a browser
         name = re.match(r"[\w.-]+", block)[0]
         found[name] = f"{found[name]}\n{block}" if name in found else block
     return found

@@ -31,6 +31,8 @@ WANTED = {
     "book": [*DIRECT, *EXTRAS["book"]],
     "hub": [*DIRECT, *EXTRAS["hub"]],
     "annoy": EXTRAS["annoy"],
+    "nbgitpuller": [one for one in EXTRAS["hub"] if one.startswith("nbgitpuller")],
+    "uv": [one for one in EXTRAS["dev"] if one.startswith("uv")],
 }
 each_system = pytest.mark.parametrize(
     "system", SYSTEMS, ids=lambda system: " ".join(list(system.values())[1:])
@@ -156,16 +158,15 @@ def test_a_package_that_no_lock_names_is_a_stranger(tmp_path):
     assert leftpad == "leftpad 9.9: no lock file names it"
 
 
-def test_a_package_that_lacks_what_it_needs_is_named(tmp_path):
+def test_a_package_that_lacks_what_it_needs_is_named(tmp_path, monkeypatch):
     needs = ["six>=2", "leftpad", 'absent; extra == "more"', 'old; python_version<"3"']
     needs.append("triton")  # left out on purpose
-    found = {
-        "six": package(tmp_path, "six", "1.17.0"),
-        "ten": package(tmp_path, "ten", "1", needs),
-    }
-    assert list(audit.gaps(found)) == [
-        "ten: needs six>=2, here is 1.17.0",
-        "ten: needs leftpad, which is not installed",
+    package(tmp_path, "six", "1.17.0")
+    package(tmp_path, "ten", "1", needs)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert sorted(audit.gaps()) == [
+        "ten 1 has requirement six>=2, but you have six 1.17.0.",
+        "ten 1 requires leftpad, which is not installed.",
     ]
 
 
