@@ -8,6 +8,7 @@ import json
 import operator
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -474,7 +475,9 @@ class FastANN(ClassifierMixin, BaseEstimator):
             folder.mkdir(parents=True, exist_ok=True)
             with (
                 FileLock(folder / ".lock"),
-                tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as staging,
+                tempfile.TemporaryDirectory(
+                    prefix=".part-", dir=folder, ignore_cleanup_errors=True
+                ) as staging,
             ):
                 self._write(folder, Path(staging), arrays, about)
         except (OSError, RuntimeError) as error:
@@ -561,18 +564,13 @@ class FastANN(ClassifierMixin, BaseEstimator):
         text = json.dumps(about, indent=1) + "\n"
         (staging / "about.json").write_text(text, encoding="utf-8")
         for role, file in files.items():
-            try:
-                os.replace(next(staging.glob(f"{role}.*")), folder / file["name"])
-            except PermissionError:
-                # Windows keeps a file that a loaded index maps; by its name it holds
-                # the same.
-                _checked(folder, file, verify=True)
+            _move(next(staging.glob(f"{role}.*")), folder, file)
         # From here on the folder holds the new index, before it the former one.
         os.replace(staging / "about.json", folder / "about.json")
         kept = {file["name"] for file in files.values()}
         for old in folder.iterdir():
             if FILE_NAME.fullmatch(old.name) and old.name not in kept:
-                with contextlib.suppress(PermissionError):  # mapped, as above
+                with contextlib.suppress(PermissionError):  # mapped, as in `_move`
                     old.unlink(missing_ok=True)
 
     # --- inside --------------------------------------------------------------
@@ -990,13 +988,14 @@ class _Annoy:
         return opened
 
     def __getstate__(self):
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             self.write(Path(folder) / "index")
             data = (Path(folder) / "index").read_bytes()
         return {"metric": self.metric, "width": self.raw.f, "data": data}
 
     def __setstate__(self, state):
-        with tempfile.TemporaryDirectory() as folder:
+        # Windows does not remove what is mapped.
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             path = Path(folder) / "index"
             path.write_bytes(state["data"])
             opened = self.read(path, "trees", state["metric"], state["width"])
@@ -1094,6 +1093,18 @@ def _read_about(folder: Path) -> dict[str, Any]:
     if not good:
         raise DataError(_not_saved_here(folder))
     return about
+
+
+def _move(staged: Path, folder: Path, file: dict[str, Any]) -> None:
+    """Move a file into place; on Windows neither may be mapped."""
+    target = folder / file["name"]
+    try:
+        os.replace(staged, target)
+    except PermissionError:
+        if target.exists():  # its name says that it holds the same
+            _checked(folder, file, verify=True)
+        else:
+            shutil.copyfile(staged, target)
 
 
 def _checked(folder: Path, file: dict[str, Any], verify: bool) -> Path:
