@@ -1,6 +1,7 @@
 # Two commands: `make lab` opens the lessons, `make test` tests everything but what
 # takes hours: `make test-all` does that too.
 # Both set up what they need first, in .venv; nothing else on the machine changes.
+# On Windows: `py bootstrap.py lab`, `py bootstrap.py start`.
 PYTHON ?= python3
 ARGS ?=
 PYTEST = .venv/bin/python -m pytest
@@ -38,7 +39,7 @@ setup:
 
 # After a change of pyproject.toml: which versions and files set-up installs.
 lock: .venv/ready-test
-	.venv/bin/python -m requirements.lock
+	.venv/bin/python -m requirements.lock $(ARGS)
 
 # Is what is installed what is locked, file by file? Needs no network.
 audit:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +21,10 @@ from course_utils.errors import CourseError
 from course_utils.lessons import all_lessons
 
 MEMORY_NEEDED_MB = 2048
+# For all data, and for the largest archive beside what is made of it.
 DISK_NEEDED_MB = 1000
+WINDOWS = os.name == "nt"
+SETUP = "py bootstrap.py lab" if WINDOWS else "make setup"
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def _python() -> list[Finding]:
         Finding(
             good,
             f"Python {platform.python_version()}",
-            "Install Python 3.11, 3.12 or 3.13, remove .venv, then `make setup`.",
+            f"Install Python 3.11, 3.12 or 3.13, remove .venv, then `{SETUP}`.",
         )
     ]
 
@@ -89,7 +93,7 @@ def _packages() -> list[Finding]:
     if not looked_at:
         wrong.append("the installed metadata of the course pin none")
     if wrong:
-        return [Finding(False, f"packages: {'; '.join(wrong)}", "Run `make setup`.")]
+        return [Finding(False, f"packages: {'; '.join(wrong)}", f"Run `{SETUP}`.")]
     return [Finding(True, f"{looked_at} packages as pinned")]
 
 
@@ -135,15 +139,39 @@ def _disk() -> list[Finding]:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free // 2**20
     writable = os.access(existing, os.W_OK)
+    complete = all(locate(one.name) for one in catalog().values() if one.lessons)
     return [
         Finding(
-            writable and free >= DISK_NEEDED_MB,
+            complete or (writable and free >= DISK_NEEDED_MB),
             f"{free:,} MB free for data in {folder}"
-            + ("" if writable else ", which cannot be written"),
+            + ("" if writable else ", which cannot be written")
+            + ("; all of it is here" if complete else ""),
             "Set COURSE_DATA_DIR to a folder that you can write to, with "
             f"{DISK_NEEDED_MB:,} MB free.",
-        )
+        ),
+        Finding(True, f"{size_mb(Path(sys.prefix)):,} MB of packages in {sys.prefix}"),
     ]
+
+
+def size_mb(folder: Path) -> int:
+    """Tell how much disk a folder takes, links not followed.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Any folder.
+
+    Returns
+    -------
+    int
+        MiB of its files.
+    """
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.lstat(os.path.join(place, name)).st_size
+    return total // 2**20
 
 
 def compiler_problem() -> tuple[str, str] | None:
@@ -176,6 +204,8 @@ def compiler_problem() -> tuple[str, str] | None:
 
 
 def _compiler() -> list[Finding]:
+    if WINDOWS:
+        return []
     problem = compiler_problem()
     if problem is None:
         return [Finding(True, "a C++ compiler and the Python headers")]
@@ -185,16 +215,20 @@ def _compiler() -> list[Finding]:
         Finding(
             False,
             f"{problem[0]} missing: annoy, for lessons 06 and 07, cannot be compiled",
-            f"{problem[1]}, then `make setup`.",
+            f"{problem[1]}, then `{SETUP}`.",
         )
     ]
 
 
 def _annoy() -> list[Finding]:
     if not annoy_probe.is_installed():
+        if WINDOWS:  # few have the compiler there, and it takes gigabytes
+            return [
+                Finding(True, "annoy is missing: lessons 06 and 07 use faiss alone")
+            ]
         return [
             Finding(
-                False, "annoy is missing (lessons 06 and 07)", "Run `make setup` again."
+                False, "annoy is missing (lessons 06 and 07)", f"Run `{SETUP}` again."
             )
         ]
     problem = annoy_probe.find_problem()
@@ -218,7 +252,7 @@ def _data() -> list[Finding]:
                     False,
                     f"data '{dataset.name}' comes with the "
                     f"{describe(dataset.sources[0])}, which is not installed",
-                    "Run `make setup` again.",
+                    f"Run `{SETUP}` again.",
                 )
             )
             continue
