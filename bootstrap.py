@@ -58,7 +58,7 @@ def main():
     else:
         python = make_venv()
         set_up(python, purpose, os.path.join(VENV, "uv"))
-        with open(stamp(purpose), "w") as stream:
+        with open(stamp(purpose), "w", encoding="utf-8") as stream:
             stream.write("made by bootstrap.py\n")
     say("Ready.")
 
@@ -477,7 +477,7 @@ def one_disk(first, second):
 
 def get_uv(pip, folder):
     """Install uv by its digest into a folder, and give its path; none without it."""
-    with open(os.path.join(REQUIREMENTS, "uv.txt")) as stream:
+    with open(os.path.join(REQUIREMENTS, "uv.txt"), encoding="utf-8") as stream:
         version = re.search(r"^uv==(\S+)", stream.read(), re.M).group(1)
     path = os.path.join(folder, "bin", "uv.exe" if WINDOWS else "uv")
     if ask([path, "--version"]).split()[1:2] == [version]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tests.support.comparison import Output, difference, tolerance_of
+
 
 def pytest_collectstart(collector):
     """Leave out of nbval's comparison what says nothing about a lesson.
@@ -11,3 +13,25 @@ def pytest_collectstart(collector):
     """
     if hasattr(collector, "skip_compare"):
         collector.skip_compare += ("stderr", "text/html")
+
+
+def pytest_itemcollected(item):
+    """Let nbval compare the numbers of a lesson's cell as numbers.
+
+    nbval compares what `sanitize` returns, stored and new, by ``!=``.
+    """
+    if not hasattr(item, "compare_outputs"):
+        return
+    tolerance = tolerance_of(item.cell.metadata.get("tags", []))
+    sanitize = item.sanitize
+
+    def as_output(value):
+        text = sanitize(value)
+        return Output(text, tolerance) if isinstance(text, str) else text
+
+    def report(key, stored, new):
+        said = difference(stored, new, tolerance)
+        item.comparison_traceback.append(f"{key}: {said}\n\n{new}")
+
+    item.sanitize = as_output
+    item.format_output_compare = report

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.authoring import lesson_table
+from course_utils.commands import set_up
 from course_utils.lessons import ROOT, all_lessons
 
 import nbformat
@@ -98,13 +99,13 @@ def build(folder: Path = BOOK) -> Path:
     """
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     if not jupyter_book.exists():
-        sys.exit("Jupyter Book is not installed here: run `make book`.")
+        sys.exit(f"Jupyter Book is not installed here: run `{set_up('book')}`.")
     made = folder / "_build"
     shutil.rmtree(made, ignore_errors=True)
     stage(made / "source")
     command = [jupyter_book, "build", "--quiet", "--warningiserror", "--keep-going"]
     command += [made / "source", "--path-output", folder]
-    built = subprocess.run(command, capture_output=True, text=True)
+    built = subprocess.run(command, capture_output=True, encoding="utf-8")
     if built.returncode:
         sys.exit(f"{built.stdout}{built.stderr}The book was not built: see above.")
     keep_of_mathjax(made / "html" / "_static" / "mathjax")

@@ -47,7 +47,11 @@ def find_problem() -> tuple[str, str] | None:
     """
     # In a process of its own: built for another processor it may crash outright.
     ran = subprocess.run(
-        [sys.executable, "-c", TEST], capture_output=True, text=True, check=False
+        [sys.executable, "-c", TEST],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
     )
     if ran.returncode == 0 and ran.stdout.strip() == "[0, 1, 2]":
         return None

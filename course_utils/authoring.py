@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from course_utils.commands import set_up
 from course_utils.errors import CourseError
 from course_utils.lessons import NOTEBOOKS, ROOT, Lesson, all_lessons, pictures_in
 from course_utils.runner import read_record
@@ -48,7 +49,7 @@ def student_version(solution: Path) -> str:
         from nbgrader import preprocessors as steps
     except ImportError:
         raise CourseError(
-            "`course build` needs nbgrader: run `pip install -e '.[instructor]'`."
+            f"`course build` needs nbgrader: run `{set_up('test')}`."
         ) from None
     import logging
 
@@ -292,7 +293,7 @@ def write_readme() -> bool:
     """
     old, new = _readme_with_table()
     if old != new:
-        README.write_text(new, encoding="utf-8")
+        README.write_text(new, encoding="utf-8", newline="\n")
     return old != new
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from course_utils.commands import set_up
 from course_utils.errors import CourseError, UsageError
 from course_utils.lessons import all_lessons, in_checkout, where_lessons_are
 
@@ -113,9 +114,25 @@ def _parser(with_bench: bool) -> argparse.ArgumentParser:
     )
     grade.set_defaults(command=_grade)
     data = commands.add_parser("data", help="fetch and verify what the lessons need")
-    data.add_argument("names", nargs="*", metavar="NAME", help="data sets, see --list")
     data.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="data sets, see --list; none means those that the lessons need",
+    )
+    instead = data.add_mutually_exclusive_group()
+    instead.add_argument(
         "--list", action="store_true", help="show every set: size, place, licence"
+    )
+    instead.add_argument(
+        "--export",
+        metavar="DIR",
+        help="write a mirror for COURSE_DATA_MIRROR, of verified files",
+    )
+    instead.add_argument(
+        "--check",
+        action="store_true",
+        help="download from every source, keep nothing, and tell which are dead",
     )
     data.set_defaults(command=_data)
     doctor = commands.add_parser("doctor", help="find what would stop a lesson here")
@@ -157,21 +174,26 @@ def _lab(passed_on: list[str]) -> int:
     from course_utils.lessons import NOTEBOOKS
 
     all_lessons()
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={NOTEBOOKS}"]
+    words = [f"--ServerApp.root_dir={NOTEBOOKS}"]
     asked_for_root = any(word.startswith("--allow-root") for word in passed_on)
-    if hasattr(os, "geteuid") and os.geteuid() == 0 and not asked_for_root:
+    if sys.platform != "win32" and os.geteuid() == 0 and not asked_for_root:
         if not _in_container():
             raise CourseError(
                 "JupyterLab does not run as root: log in as an ordinary user and run "
                 "this again."
             )
-        print("Container's root user: JupyterLab is started with --allow-root.")
-        command.append("--allow-root")
-    sys.stdout.flush()
-    os.execv(command[0], command + passed_on)
+        print("Container's root user: JupyterLab starts with --allow-root.", flush=True)
+        words.append("--allow-root")
+    from jupyterlab.labapp import LabApp
+
+    # In this process: Ctrl-C and the exit status are JupyterLab's on every system.
+    LabApp.launch_instance(words + passed_on)
+    return 0
 
 
 def _in_container() -> bool:
+    if sys.platform == "win32":
+        return False
     if any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv")):
         return True
     if os.environ.get("container"):
@@ -229,8 +251,8 @@ def _build(options: argparse.Namespace) -> int:
 
     lessons = all_lessons()
     if options.check:
-        differences = [authoring.compare(lesson) for lesson in lessons]
-        differences = [str(one) for one in differences if one]
+        found = [authoring.compare(lesson) for lesson in lessons]
+        differences = [str(one) for one in found if one]
         differences += authoring.readme_differences()
         for difference in differences:
             print(difference, file=sys.stderr)
@@ -253,6 +275,11 @@ def _build(options: argparse.Namespace) -> int:
 def _grade(options: argparse.Namespace) -> int:
     from course_utils import lessons
 
+    if sys.platform == "win32":
+        raise CourseError(
+            "`course grade` does not run on Windows: Landlock, a part of Linux, keeps "
+            "submissions away from your files. Run it in WSL2 or on a Linux machine."
+        )
     lesson = lessons.find_lessons([options.lesson])[0]
     try:
         from course_utils import grading
@@ -260,7 +287,7 @@ def _grade(options: argparse.Namespace) -> int:
         if "nbgrader" not in str(error):
             raise
         raise CourseError(
-            "`course grade` needs nbgrader: run `pip install -e '.[instructor]'`."
+            f"`course grade` needs nbgrader: run `{set_up('test')}`."
         ) from None
 
     def on_start(student: str) -> None:
@@ -294,13 +321,8 @@ def _grade(options: argparse.Namespace) -> int:
 
 
 def _data(options: argparse.Namespace) -> int:
-    from course_utils.data.fetch import (
-        cache_folder,
-        catalog,
-        describe,
-        fetch,
-        prepare,
-    )
+    from course_utils.data.fetch import cache_folder, catalog, describe, prepare
+    from course_utils.data.fetch.catalog import entry
 
     if options.list:
         print(_data_table())
@@ -308,10 +330,13 @@ def _data(options: argparse.Namespace) -> int:
     names = options.names
     if not names:
         names = [one.name for one in catalog().values() if one.lessons]
+    for name in names:
+        entry(name)  # a name that there is not ends it before anything is fetched
+    if options.check:
+        return _check_data(names)
+    if options.export is not None:
+        return _export_data(names, Path(options.export))
     failed = False
-    unknown = [name for name in names if name not in catalog()]
-    if unknown:
-        fetch(unknown[0])  # says which names there are
     for name in names:
         try:
             folder = prepare(name)
@@ -328,6 +353,37 @@ def _data(options: argparse.Namespace) -> int:
     if failed:
         print(f"The cache is {cache_folder()}.", file=sys.stderr)
     return int(failed)
+
+
+def _export_data(names: Sequence[str], folder: Path) -> int:
+    from course_utils.data.fetch import export, open_mirror
+
+    open_mirror(folder)
+    failed = False
+    for name in names:
+        try:
+            print(f"{name}: {export(name, folder)}", flush=True)
+        except CourseError as error:
+            print(error, file=sys.stderr)
+            failed = True
+    if not failed:
+        print(f"COURSE_DATA_MIRROR={folder.absolute()}, or its address, serves these.")
+    return int(failed)
+
+
+def _check_data(names: Sequence[str]) -> int:
+    from course_utils.data.fetch import check
+
+    marks = {"ok": "✅", "dead": "❌", "skipped": "➖"}
+    width = max(map(len, names))
+    counts = dict.fromkeys(marks, 0)
+    for one in check(names):
+        counts[one.state] += 1
+        line = f"{marks[one.state]} {one.name:<{width}}  {one.state:<7}  {one.source}"
+        print(f"{line}: {one.reason}" if one.reason else line, flush=True)
+    summary = ", ".join(f"{count} {state}" for state, count in counts.items())
+    print(f"Sources: {summary}.")
+    return int(counts["dead"] > 0)
 
 
 def _data_table() -> str:

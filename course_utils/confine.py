@@ -82,14 +82,14 @@ def confine(
     rules = _call(CREATE_RULESET, attributes, size, 0)
     for path in _around(Path("/"), [Path(one).resolve() for one in hide]):
         _allow(rules, path, READ & handled)
-    for path in read:
-        _allow(rules, Path(path), READ & handled)
-    for path in list_only:
-        _allow(rules, Path(path), READ_DIR)
-    for path in ("/dev", "/proc/self"):
-        _allow(rules, Path(path), (READ | WRITE_FILE | TRUNCATE | IOCTL_DEV) & handled)
-    for path in (*write, "/dev/shm"):
-        _allow(rules, Path(path), handled)
+    for name in read:
+        _allow(rules, Path(name), READ & handled)
+    for name in list_only:
+        _allow(rules, Path(name), READ_DIR)
+    for name in ("/dev", "/proc/self"):
+        _allow(rules, Path(name), (READ | WRITE_FILE | TRUNCATE | IOCTL_DEV) & handled)
+    for name in (*write, "/dev/shm"):
+        _allow(rules, Path(name), handled)
     if _libc().prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl")
     _call(RESTRICT_SELF, rules, 0)
@@ -106,6 +106,8 @@ def limit(*, memory: int, file_size: int) -> None:
     file_size : int
         Bytes of one file.
     """
+    if sys.platform == "win32":
+        raise OSError("this system sets no limits")
     import resource
 
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
@@ -130,6 +132,8 @@ def _around(folder: Path, hidden: Sequence[Path]) -> Iterator[Path]:
 
 
 def _allow(rules: int, path: Path, rights: int) -> None:
+    if sys.platform != "linux":
+        raise OSError("this system has no Landlock")
     try:
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
@@ -166,7 +170,7 @@ def main(arguments: Sequence[str]) -> None:
     limit(memory=allowed.pop("memory"), file_size=allowed.pop("file_size"))
     if allowed.pop("landlock"):
         confine(**allowed)
-    os.execv(arguments[1], arguments[1:])
+    os.execv(arguments[1], list(arguments[1:]))
 
 
 if __name__ == "__main__":

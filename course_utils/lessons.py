@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from course_utils.commands import set_up
 from course_utils.errors import CourseError, UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,7 +81,7 @@ def where_lessons_are() -> str:
     address = dict(url.split(", ", 1) for url in urls)["Repository"]
     return (
         f"There are no lessons in {ROOT}: run `git clone {address}`, then "
-        "`make lab` in the new folder."
+        f"`{set_up('start')}` in the new folder."
     )
 
 

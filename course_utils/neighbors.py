@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import operator
@@ -560,13 +561,19 @@ class FastANN(ClassifierMixin, BaseEstimator):
         text = json.dumps(about, indent=1) + "\n"
         (staging / "about.json").write_text(text, encoding="utf-8")
         for role, file in files.items():
-            os.replace(next(staging.glob(f"{role}.*")), folder / file["name"])
+            try:
+                os.replace(next(staging.glob(f"{role}.*")), folder / file["name"])
+            except PermissionError:
+                # Windows keeps a file that a loaded index maps; by its name it holds
+                # the same.
+                _checked(folder, file, verify=True)
         # From here on the folder holds the new index, before it the former one.
         os.replace(staging / "about.json", folder / "about.json")
         kept = {file["name"] for file in files.values()}
         for old in folder.iterdir():
             if FILE_NAME.fullmatch(old.name) and old.name not in kept:
-                old.unlink(missing_ok=True)
+                with contextlib.suppress(PermissionError):  # mapped, as above
+                    old.unlink(missing_ok=True)
 
     # --- inside --------------------------------------------------------------
 
@@ -652,8 +659,8 @@ class FastANN(ClassifierMixin, BaseEstimator):
             raise ParameterError(f"Expected n_neighbors > 0. Got {value}.")
         return int(value)
 
-    def _knobs(self, kind: str) -> dict[str, int]:
-        knobs = {}
+    def _knobs(self, kind: str) -> dict[str, Any]:
+        knobs: dict[str, Any] = {}
         for name, listeners in KNOBS.items():
             value = getattr(self, name)
             self._check_knob(name, value, kind, listeners)

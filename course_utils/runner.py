@@ -261,5 +261,5 @@ def read_record() -> dict[str, dict[str, Any]]:
 
 def _write(path: Path, text: str) -> None:
     staged = path.with_name(path.name + ".part")
-    staged.write_text(text, encoding="utf-8")
+    staged.write_text(text, encoding="utf-8", newline="\n")
     staged.replace(path)

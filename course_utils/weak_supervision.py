@@ -274,4 +274,4 @@ def _is_share(value: Any) -> bool:
     """Whether a value is a number from 0 to 1."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         return False
-    return math.isfinite(value) and 0 <= value <= 1
+    return math.isfinite(value) and bool(0 <= value <= 1)

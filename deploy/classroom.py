@@ -471,7 +471,8 @@ def share(process: psutil.Process) -> float:
 
 def data(process: psutil.Process) -> float:
     """MB of a process as ``prlimit --data`` counts them."""
-    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+    for line in status.splitlines():
         if line.startswith("VmData:"):
             return int(line.split()[1]) / 1024
     return 0.0

@@ -12,7 +12,7 @@ import textwrap
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,10 +34,12 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def write_wheel(folder: Path, content: bytes = CONTENT) -> Path:
+def write_wheel(
+    folder: Path, content: bytes = CONTENT, tag: str = "py3-none-any"
+) -> Path:
     """Make a wheel ``toy-reviews`` 1.0 that carries one data file."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "toy_reviews-1.0-py3-none-any.whl"
+    path = folder / f"toy_reviews-1.0-{tag}.whl"
     info = "toy_reviews-1.0.dist-info"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("toy_reviews/data/reviews.csv", content)
@@ -47,7 +49,7 @@ def write_wheel(folder: Path, content: bytes = CONTENT) -> Path:
         archive.writestr(
             f"{info}/WHEEL",
             "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\n"
-            "Tag: py3-none-any\n",
+            f"Tag: {tag}\n",
         )
         archive.writestr(f"{info}/RECORD", "")
     return path
@@ -96,12 +98,19 @@ def as_dataset(entry: dict) -> fetch.DataSet:
     )
 
 
+def replace_catalog(entry: dict) -> None:
+    """Let the catalog of this process hold one entry named ``toy``."""
+    sets = {"toy": as_dataset(entry)}
+    fetch.catalog.__globals__["_read"] = lambda: sets
+
+
 @pytest.fixture
 def use_catalog(monkeypatch) -> Callable[[dict], None]:
     """Replace the catalog by one entry named ``toy``."""
 
     def use(entry: dict) -> None:
-        monkeypatch.setattr(fetch, "catalog", lambda: {"toy": as_dataset(entry)})
+        sets = {"toy": as_dataset(entry)}
+        monkeypatch.setitem(fetch.catalog.__globals__, "_read", lambda: sets)
 
     return use
 
@@ -111,12 +120,35 @@ def cache(tmp_path, monkeypatch) -> Path:
     """Point the cache to an empty folder, and pip to nothing but what a test names."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("COURSE_DATA_DIR", str(folder))
-    monkeypatch.delenv("COURSE_DATA_SHARED", raising=False)
+    for name in ("COURSE_DATA_SHARED", "COURSE_DATA_MIRROR"):
+        monkeypatch.delenv(name, raising=False)
     for name in list(os.environ):
         if name.startswith("PIP_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     return folder
+
+
+@pytest.fixture
+def as_nobody() -> Iterator[None]:
+    """Give up root's right to read and write anywhere, for the rest of a test."""
+    if sys.platform == "win32":
+        pytest.skip("Windows has no modes that keep readers out")
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def hasty(monkeypatch) -> None:
+    """Ask each source once, and not for long."""
+    for module in (fetch.sources, fetch.store, fetch.mirror):
+        monkeypatch.setattr(module, "ROUNDS", ({"timeout": 2, "retries": 1},))
 
 
 @pytest.fixture
@@ -130,12 +162,17 @@ def offline(monkeypatch) -> None:
 
 @dataclass
 class Server:
-    """A server on this machine; `pages` maps paths to bodies, `log` keeps GETs."""
+    """A server on this machine; `pages` maps paths to bodies, `log` keeps GETs.
 
-    pages: dict[str, bytes] = field(default_factory=dict)
+    A body may be a number, an answer's status; a text is an address to go on to.
+    The page at the path `cut` breaks off in its middle.
+    """
+
+    pages: dict[str, bytes | int | str] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     chunk_seconds: float = 0.0
-    cut_after: int | None = None
+    cut: str = ""
+    headers: list[Mapping[str, str]] = field(default_factory=list)
     address: str = ""
 
     def serve_index(self, wheel: Path) -> None:
@@ -152,18 +189,25 @@ def server() -> Iterator[Server]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             state.log.append(self.path)
-            body = state.pages.get(self.path)
-            if body is None:
-                self.send_error(404)
+            state.headers.append(self.headers)
+            body = state.pages.get(self.path, 404)
+            if isinstance(body, int):
+                self.send_error(body)
+                return
+            if isinstance(body, str):
+                self.send_response(302)
+                self.send_header("Location", body)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
                 return
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
-            html = self.path.endswith("/")
+            html = self.path.endswith("/") or body.startswith(b"<")
             self.send_header(
                 "Content-Type", "text/html" if html else "application/octet-stream"
             )
             self.end_headers()
-            data = body if html or state.cut_after is None else body[: state.cut_after]
+            data = body[: len(body) // 2] if self.path == state.cut else body
             size = 16384
             try:
                 for start in range(0, len(data), size):
@@ -191,12 +235,12 @@ def start_fetch(entry: dict, cache: Path, **environment: str) -> subprocess.Pope
     code = """
         import json, sys
         from course_utils.data import fetch
-        from tests.conftest import as_dataset
-        dataset = as_dataset(json.loads(sys.argv[1]))
-        fetch.catalog = lambda: {"toy": dataset}
+        from course_utils.errors import DataError
+        from tests.conftest import replace_catalog
+        replace_catalog(json.loads(sys.argv[1]))
         try:
             print(fetch.fetch("toy", progress=False))
-        except fetch.DataError as error:
+        except DataError as error:
             sys.exit(str(error))
     """
     return subprocess.Popen(

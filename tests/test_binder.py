@@ -15,8 +15,11 @@ from course_utils.data import fetch
 from requirements.lock import versions
 from tests import small_machine
 from tests.lessons import IDS, LESSONS
+from tests.systems import needs_posix
 
 import pytest
+
+pytestmark = needs_posix
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent

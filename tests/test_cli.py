@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import select
+import signal
 import subprocess
 import sys
 
 from course_utils import cli, runner
 from course_utils.cli import main
+from course_utils.commands import set_up
 from course_utils.data import fetch
 from course_utils.errors import CourseError
 from course_utils.lessons import NOTEBOOKS, find_lessons
 from tests.conftest import toy_entry, write_wheel
 from tests.lessons import LESSONS
+from tests.systems import needs_posix
 
 import nbformat
 import pytest
@@ -52,32 +56,95 @@ def test_a_wrong_profile_is_one_sentence(monkeypatch, capsys):
     assert "'quick' or 'full'" in capsys.readouterr().err
 
 
-def test_lab_opens_the_notebooks_and_passes_arguments_on(monkeypatch):
-    called = []
-    monkeypatch.setattr(cli.os, "execv", lambda *given: called.append(given))
-    monkeypatch.setattr(cli.os, "geteuid", lambda: 1000)
-    main(["lab", "--no-browser", "--port", "8899"])
-    program, command = called[0]
-    assert program == sys.executable
-    assert command[:3] == [sys.executable, "-m", "jupyterlab"]
-    assert f"--ServerApp.root_dir={NOTEBOOKS}" in command
-    assert command[-3:] == ["--no-browser", "--port", "8899"]
-    assert "--allow-root" not in command
-    assert not [word for word in command if "token" in word or "password" in word]
+@pytest.fixture
+def started(monkeypatch):
+    """Words that JupyterLab would be started with, one list for each start."""
+    from jupyterlab.labapp import LabApp
+
+    calls = []
+    monkeypatch.setattr(LabApp, "launch_instance", calls.append)
+    return calls
 
 
-def test_root_is_allowed_in_a_container_only_and_said_so(monkeypatch, capsys):
-    called = []
-    monkeypatch.setattr(cli.os, "execv", lambda *given: called.append(given[1]))
-    monkeypatch.setattr(cli.os, "geteuid", lambda: 0)
+def as_user(monkeypatch, number):
+    monkeypatch.setattr(cli.os, "geteuid", lambda: number, raising=False)
+
+
+def test_lab_opens_the_notebooks_and_passes_arguments_on(monkeypatch, started):
+    as_user(monkeypatch, 1000)
+    assert main(["lab", "--no-browser", "--port", "8899"]) == 0
+    (words,) = started
+    assert words[0] == f"--ServerApp.root_dir={NOTEBOOKS}"
+    assert words[1:] == ["--no-browser", "--port", "8899"]
+
+
+def test_root_is_allowed_in_a_container_only_and_said_so(monkeypatch, started, capsys):
+    as_user(monkeypatch, 0)
     monkeypatch.setattr(cli, "_in_container", lambda: True)
     main(["lab"])
-    assert "--allow-root" in called[0]
+    assert "--allow-root" in started[0]
     assert "--allow-root" in capsys.readouterr().out
     monkeypatch.setattr(cli, "_in_container", lambda: False)
     assert main(["lab"]) == 1
     assert "ordinary user" in capsys.readouterr().err
-    assert len(called) == 1
+    assert len(started) == 1
+
+
+def test_lab_starts_on_a_system_without_user_ids(monkeypatch, started):
+    monkeypatch.delattr(cli.os, "geteuid", raising=False)
+    assert main(["lab"]) == 0
+    assert len(started) == 1
+
+
+@needs_posix
+def test_ctrl_c_in_a_terminal_stops_jupyterlab_and_the_command_ends_with_its_status():
+    import pty
+
+    command = [sys.executable, "-m", "course_utils.cli", "lab", "--no-browser"]
+    command += ["--port=0", *(["--allow-root"] if os.geteuid() == 0 else [])]
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(command[0], command)
+    said = b""
+
+    def wait_for(words):
+        nonlocal said
+        while words not in said:
+            assert select.select([terminal], [], [], 120)[0], said
+            got = os.read(terminal, 65536)
+            if not got:
+                raise EOFError
+            said += got
+
+    try:
+        wait_for(b"is running at")
+        os.write(terminal, b"\x03")
+        wait_for(b"Shut down this Jupyter server")
+        os.write(terminal, b"y\n")
+        with pytest.raises((EOFError, OSError)):  # its end, on macOS and on Linux
+            wait_for(b"what no server says")
+    except BaseException:
+        os.kill(process, signal.SIGKILL)
+        raise
+    finally:
+        _, status = os.waitpid(process, 0)
+        os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_what_jupyterlab_refuses_is_its_own_status(monkeypatch, capfd):
+    as_user(monkeypatch, 1000)
+    with pytest.raises(SystemExit) as stop:
+        main(["lab", "--no-browser", "--port=nowhere"])
+    assert stop.value.code == 1
+    assert "'port'" in capfd.readouterr().err
+
+
+def test_grading_on_windows_is_refused_in_one_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(cli.sys, "platform", "win32")
+    assert main(["grade", "1"]) == 1
+    said = capsys.readouterr().err
+    assert "WSL2" in said and said.count("\n") == 1
 
 
 def test_data_list_shows_every_set_with_size_place_and_licence(capsys):
@@ -105,16 +172,16 @@ def test_data_that_come_with_a_package_need_no_fetching(monkeypatch, cache, caps
     assert main(["data", "surnames"]) == 0
     assert capsys.readouterr().out == "surnames: came with the package Faker\n"
 
-    distribution = fetch.metadata.distribution
+    distribution = fetch.store.metadata.distribution
 
     def without_faker(name):
         if name == "Faker":
-            raise fetch.metadata.PackageNotFoundError(name)
+            raise fetch.store.metadata.PackageNotFoundError(name)
         return distribution(name)
 
-    monkeypatch.setattr(fetch.metadata, "distribution", without_faker)
+    monkeypatch.setattr(fetch.store.metadata, "distribution", without_faker)
     assert main(["data", "surnames"]) == 1
-    assert "not installed: run `make setup` again" in capsys.readouterr().err
+    assert f"not installed: run `{set_up()}`" in capsys.readouterr().err
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "❌ data 'surnames' comes with the package Faker, which is not" in out

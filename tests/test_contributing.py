@@ -11,9 +11,12 @@ from pathlib import Path
 
 from course_utils.lessons import ROOT
 from tests.lessons import LESSONS
+from tests.systems import needs_posix
 
 import nbformat
 import pytest
+
+pytestmark = needs_posix
 
 FIRST = LESSONS[0]
 HERE = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])

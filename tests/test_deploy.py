@@ -28,11 +28,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from course_utils.lessons import ROOT
 from tests.lessons import LESSONS, nbgrader, student
+from tests.systems import needs_linux
 
 import nbformat
 import pytest
 import yaml
 from traitlets.config.loader import PyFileConfigLoader
+
+pytestmark = needs_linux
 
 DEPLOY = ROOT / "deploy"
 CONFIG = DEPLOY / "jupyterhub_config.py"

@@ -1,8 +1,8 @@
-"""The doctor speaks of disk and compiler as it is on this system."""
+"""The doctor tells how much disk there is, and how much the course takes."""
 
 from __future__ import annotations
 
-from course_utils import annoy_probe, doctor
+from course_utils import doctor
 
 import pytest
 
@@ -29,11 +29,3 @@ def test_the_size_of_the_environment_is_measured(monkeypatch, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "lib" / "large.so")
     monkeypatch.setattr(doctor.sys, "prefix", str(tmp_path))
     assert doctor._disk()[1].what == f"3 MB of packages in {tmp_path}"
-
-
-def test_windows_needs_no_compiler_and_no_make(monkeypatch):
-    monkeypatch.setattr(annoy_probe, "is_installed", lambda: False)
-    monkeypatch.setattr(doctor, "WINDOWS", True)
-    assert doctor._compiler() == []
-    (finding,) = doctor._annoy()
-    assert finding.good and "faiss alone" in finding.what

@@ -19,11 +19,14 @@ from course_utils.cli import main
 from course_utils.lessons import ROOT
 from tests import courses
 from tests.lessons import EXERCISES, IDS, LESSONS, answers, module, nbgrader, solution
+from tests.systems import needs_linux
 
 import nbformat
 import numpy as np
 import pytest
 from nbgrader.api import Gradebook
+
+pytestmark = needs_linux
 
 FIRST = LESSONS[0]
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=IDS)

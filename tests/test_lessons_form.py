@@ -16,6 +16,7 @@ from course_utils.runner import (
     with_measured,
 )
 from tests.lessons import EXERCISES, IDS, LESSONS, nbgrader, solution, student
+from tests.support.comparison import TAG, tolerance_of
 
 import pytest
 
@@ -145,14 +146,27 @@ def test_a_student_notebook_holds_no_answers_and_no_outputs(lesson):
 
 
 @each_lesson
-def test_an_output_that_is_not_compared_is_asserted_on_soon_after(lesson):
-    waiting = 0
+def test_every_output_is_compared(lesson):
     for cell in code(solution(lesson)):
-        if "nbval-ignore-output" in cell.metadata.get("tags", []):
-            waiting += 1
-        if re.search(r"^\s*assert ", cell.source, re.M):
-            waiting = 0
-    assert not waiting, f"{waiting} ignored outputs at the end, no assertion after them"
+        assert "nbval" not in cell.source.lower(), cell.source
+        for tag in cell.metadata.get("tags", []):
+            assert tag == "recipe" or TAG.fullmatch(tag), tag
+
+
+@each_lesson
+def test_a_tolerance_leaves_something_to_compare(lesson):
+    for cell in code(solution(lesson)):
+        allowed = tolerance_of(cell.metadata.get("tags", []))
+        assert allowed.absolute <= 0.15 and allowed.relative <= 0.5, cell.source
+        assert allowed.integers <= 10 and allowed.integers_relative <= 0.5, cell.source
+        assert allowed.words >= 0.5 and allowed.factor <= 100, cell.source
+
+
+@each_lesson
+def test_an_assertion_in_a_lesson_says_what_it_means(lesson):
+    for cell in code(student(lesson)):
+        for node in ast.walk(ast.parse(cell.source)):
+            assert not isinstance(node, ast.Assert) or node.msg, cell.source
 
 
 @each_lesson

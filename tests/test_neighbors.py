@@ -7,10 +7,12 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 from course_utils import annoy_probe, neighbors
 from course_utils.errors import CourseError, DataError
 from course_utils.neighbors import BackendError, FastANN, ParameterError, vote
+from tests.systems import needs_posix
 
 import numpy as np
 import pytest
@@ -645,7 +647,7 @@ assert len(model.predict(X[:5])) == 5
 """
 
 
-@pytest.mark.skipif(os.name == "nt", reason="limits of file size are POSIX")
+@needs_posix
 @pytest.mark.parametrize("backend", ["faiss", pytest.param("annoy", marks=needs_annoy)])
 def test_a_write_that_fails_midway_leaves_the_former_index(backend, tmp_path):
     X, y = blobs(300)
@@ -694,6 +696,37 @@ def test_a_second_save_replaces_the_first_and_the_open_one_reads_on(tmp_path):
     expected = first.predict(X)
     FastANN().fit(X + 5, y).save(tmp_path / "index")
     assert np.array_equal(first.predict(X), expected)
+
+
+def test_a_save_goes_round_files_that_windows_keeps_because_they_are_mapped(
+    tmp_path, monkeypatch
+):
+    X, y = blobs(300)
+    folder = FastANN().fit(X, y).save(tmp_path / "index")
+
+    def replace(source, target, real=os.replace):
+        if os.path.basename(target) != "about.json" and os.path.exists(target):
+            raise PermissionError(13, "Permission denied")
+        real(source, target)
+
+    def unlink(path, missing_ok=False):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "replace", replace)
+        windows.setattr(Path, "unlink", unlink)
+        FastANN(3).fit(X, y).save(folder)  # the same files, other parameters
+        assert FastANN.load(folder).n_neighbors == 3
+        FastANN().fit(X + 5, y).save(folder)
+        assert FastANN.load(folder).n_neighbors == 5
+        (damaged,) = folder.glob("labels-*")
+        damaged.write_bytes(b"")
+        with pytest.raises(DataError, match="not the file that was saved"):
+            FastANN(3).fit(X, y).save(folder)
+    FastANN(3).fit(X, y).save(folder)
+    assert len(FastANN.load(folder).predict(X)) == 300
+    kinds = sorted(p.name.split("-")[0] for p in folder.iterdir() if p.name[0] != ".")
+    assert kinds == ["about.json", "center", "classes", "index", "labels"]
 
 
 def test_labels_that_need_pickle_are_not_saved(tmp_path):

@@ -154,8 +154,8 @@ def run_apart(
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
         encoding="utf-8",
+        errors="replace",
     ) as process:
         try:
             for line in process.stdout or ():

@@ -10,7 +10,6 @@ import argparse
 import json
 import math
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -348,7 +347,7 @@ def _course(lesson: dict[str, Any], data: Any, options: argparse.Namespace) -> N
         right = {
             k: np.mean(lesson["vote"](held[:, :k]) == y_train[hold]) for k in CANDIDATES
         }
-        k = max(right, key=right.get)
+        k = max(right, key=right.__getitem__)
         found = y_train[fit][lesson["nearest"](known, of(x_test), k)]
         return float(np.mean(lesson["vote"](found) == y_test)), k
 
@@ -379,4 +378,4 @@ def _clock(lesson: dict[str, Any], score: Any, is_wanted: Any) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +150,8 @@ def _fashion(n_pictures: int | None) -> None:
 
     rows = [line("scikit-learn, brute", "", slowest, true)]
     for name, model in models.items():
-        build, _ = _best(lambda m=model: m.fit(x_train, y_train), calls=1)
-        seconds, (_, found) = _best(lambda m=model: m.kneighbors(x_test, N_NEIGHBORS))
+        build, _ = _best(partial(model.fit, x_train, y_train), calls=1)
+        seconds, (_, found) = _best(partial(model.kneighbors, x_test, N_NEIGHBORS))
         rows.append(line(name, f"{build:.1f}", seconds, found))
     _table(
         f"Fashion-MNIST, {len(x_train):,} × 784, {len(x_test):,} queries, k = 5",
@@ -205,8 +205,8 @@ def _many(n_vectors: int) -> None:
         if index == "hnsw":
             options |= {"n_links": 16, "ef_search": 64}
         model = FastANN(index=index, n_jobs=-1, **options)
-        build, _ = _best(lambda m=model: m.fit(X, y), calls=1)
-        seconds, (_, found) = _best(lambda m=model: m.kneighbors(queries, 5), calls=3)
+        build, _ = _best(partial(model.fit, X, y), calls=1)
+        seconds, (_, found) = _best(partial(model.kneighbors, queries, 5), calls=3)
         true = found if true is None else true
         rows.append(
             (
@@ -224,9 +224,19 @@ def _many(n_vectors: int) -> None:
         ("", "build (s)", "index (MB)", "recall", "queries/s"),
         rows,
     )
+    print(f"\nPeak memory of this whole run: {_peak_bytes() / 1e9:.2f} GB")
+
+
+def _peak_bytes() -> int:
+    """Most memory that this process has held so far."""
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    peak_bytes = peak * (1 if sys.platform == "darwin" else 1024)
-    print(f"\nPeak memory of this whole run: {peak_bytes / 1e9:.2f} GB")
+    return peak * (1 if sys.platform == "darwin" else 1024)
 
 
 def recipe_votes(y: np.ndarray, found: np.ndarray) -> np.ndarray:
@@ -299,7 +309,7 @@ def _best(work: Callable[[], Any], calls: int = 5) -> tuple[float, Any]:
     return best, result
 
 
-def _table(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     print(f"\n{title}\n")
     print(table([head, *rows]), flush=True)
 

@@ -76,6 +76,8 @@ class Check:
         What the last call found; only in memory, so a restart forgets it.
     """
 
+    __name__: str  # the function's
+
     def __init__(
         self, function: Callable[..., str], number: str, hints: Sequence[str]
     ) -> None:

@@ -249,7 +249,7 @@ def best_epoch(answer: Answer) -> str:
         rises = [i for i in range(1, len(losses)) if losses[i] > losses[i - 1]]
         return rises[0] if rises else len(losses)
 
-    got = []
+    got: list[float] = []
     for case in cases:
         found = answer(list(case))
         above = " Here every loss is above 1; start from the first loss, not from 1."

@@ -396,15 +396,16 @@ def build_model(answer: Answer) -> str:
             )
         if not getattr(model, "compiled", False):
             fail("The model is not compiled yet; it needs an optimizer and a loss.")
-        loss = getattr(model.loss, "name", None) or getattr(
-            model.loss, "__name__", str(model.loss)
+        loss = str(
+            getattr(model.loss, "name", None)
+            or getattr(model.loss, "__name__", model.loss)
         )
         if any(word in loss for word in ("binary", "mean_", "mse", "mae")):
             fail(
                 f"The loss is {loss}; one of many topics is right, so the loss to use "
                 "is sparse_categorical_crossentropy."
             )
-        config = getattr(model.loss, "get_config", dict)()
+        config: dict[str, Any] = getattr(model.loss, "get_config", dict)()
         if config.get("from_logits"):
             fail(
                 "The loss has from_logits=True and so takes a softmax once more, on "
@@ -565,7 +566,7 @@ def _expect_unseen(
 
 def _learning_rate(model: Any) -> tuple[float, str]:
     """Read the optimizer: its rate (nan where it follows a plan) and its kind."""
-    optimizer = getattr(model, "optimizer", None)
+    optimizer: Any = getattr(model, "optimizer", None)
     try:
         rate = float(optimizer.learning_rate)
     except (AttributeError, TypeError, ValueError):

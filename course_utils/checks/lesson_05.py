@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import io
 import math
@@ -384,8 +385,8 @@ def supervised_loss(answer: Answer) -> str:
         ([0, 1, 2, 3, 4], 0.1),
         ([0, 1, 0, 1, 2, 2], 0.001),
     ]
-    for labels, temperature in cases:
-        labels, n = np.array(labels), len(labels)
+    for numbers, temperature in cases:
+        labels, n = np.array(numbers), len(numbers)
         z = rng.normal(size=(n, 4))
         if temperature == 0.001:
             # Two that nearly coincide: exp of their similarity is beyond any float.
@@ -478,7 +479,7 @@ def choose_k(answer: Answer) -> str:
         returned.append(expect_number("choose_k", raw))
     for (table, labels, candidates), got in zip(cases, returned, strict=True):
         scores = {k: _share_right(table[:, :k], labels) for k in candidates}
-        best = max(scores, key=scores.get)
+        best = max(scores, key=scores.__getitem__)
         # Who breaks ties differently may find another one as good.
         if got in scores and scores[int(got)] > scores[best] - 0.01:
             continue
@@ -794,7 +795,7 @@ def _slip_of_choice(cases: list[Any], returned: list[float]) -> str:
     ]
     for score, text in slips:
         chosen = [
-            max(candidates, key=lambda k, t=table, y=labels: score(t, y, k))
+            max(candidates, key=functools.partial(score, table, labels))
             for table, labels, candidates in cases
         ]
         if chosen == returned:
@@ -980,9 +981,9 @@ def _known_pictures(
     forbidden = {row.tobytes() for row in x_test} - set(official)
     given = [row.tobytes() for row in pictures]
     leaked = sum(picture in forbidden for picture in given)
-    given = set(given)
-    seen = np.array([picture in given for picture in official])
-    return seen, leaked, seen.sum() / len(given)
+    different = set(given)
+    seen = np.array([picture in different for picture in official])
+    return seen, leaked, seen.sum() / len(different)
 
 
 def _expect_honest_notes(

@@ -156,10 +156,10 @@ def _fail_for_ids(
     for wrong, sentence in slips:
         if np.array_equal(ids, wrong):
             fail(sentence)
-    row = int(np.flatnonzero((ids != expected).any(axis=1))[0])
+    first = int(np.flatnonzero((ids != expected).any(axis=1))[0])
     fail(
-        f"{names[row]} should become {expected[row].tolist()}, yours is "
-        f"{ids[row].tolist()}."
+        f"{names[first]} should become {expected[first].tolist()}, yours is "
+        f"{ids[first].tolist()}."
     )
 
 

@@ -112,6 +112,9 @@ def _of_scikit_learn(witness: _Witness) -> type:
     from sklearn.neighbors import KNeighborsClassifier
 
     class Classifier(KNeighborsClassifier):
+        metric: str
+        n_neighbors: int
+
         def __init__(self, n_neighbors=5, n_trees=100, metric="euclidean"):
             super().__init__(n_neighbors, metric=metric)
             self.n_trees = n_trees
@@ -828,8 +831,8 @@ def _compare_bytes(
         for columns in (d, 784):
             slip = _true_bytes(kind, rows, columns, links, code)
             slips.append((slip, "That is for the notebook's pictures: use n_rows."))
-    for slip, message in slips:
-        if np.isclose(value, slip, rtol=1e-6):
+    for wrong, message in slips:
+        if np.isclose(value, wrong, rtol=1e-6):
             fail(f"{head} {message}")
     fail(head)
 

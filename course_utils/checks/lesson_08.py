@@ -362,7 +362,7 @@ def my_heuristic(answer: Answer, board: tuple, held_out: Labelled | None = None)
     texts = [str(text) for text in texts]
     votes, confidences = np.asarray(votes), np.asarray(confidences)
     manual, truth = np.asarray(manual), np.asarray(truth)
-    secrets = {"the pool": (texts, truth)}
+    secrets: dict[str, Labelled] = {"the pool": (texts, truth)}
     if held_out is not None:
         secrets["the test posts"] = ([str(t) for t in held_out[0]], held_out[1])
     answer(texts[0])  # the stub says so before anything is searched
@@ -519,7 +519,7 @@ def _holds(value: Any, texts: Sequence[str], truth: Any) -> bool:
                 and len(posts.intersection(p for p in part if isinstance(p, str))) >= 5
                 for part in value.values()
             )
-        return np.mean([v in (y, n) for v, y, n in known]) > 0.5
+        return bool(np.mean([v in (y, n) for v, y, n in known]) > 0.5)
     if isinstance(value, str | bytes) or not hasattr(value, "__len__"):
         return False
     try:
@@ -630,7 +630,7 @@ def _compare_threshold(
         return
     posts = confidence, right, candidates, wanted
     given = f"For {len(confidence)} posts and a wanted accuracy of {wanted:g}"
-    if got is None:
+    if got is None and expected is not None:
         fail(
             f"{given} you gave None, but at {expected:g} the kept posts reach "
             f"{reached[expected]:.3f}.{_threshold_slip(None, *posts)}"

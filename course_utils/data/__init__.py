@@ -1,4 +1,4 @@
-"""Data sets of the course: a catalog, one module that fetches, and loaders."""
+"""Data sets of the course: a catalog, one package that fetches, and loaders."""
 
 from course_utils.data.fashion_mnist import FASHION_MNIST_CLASSES, load_fashion_mnist
 from course_utils.data.imdb import load_imdb

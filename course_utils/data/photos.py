@@ -122,7 +122,7 @@ def load_photos(
     index = _read_index(prepared)
     if index is None:
         prepared, index = _prepare(root, files, prepared, test_size, seed)
-    sides = {}
+    sides: dict[str, Any] = {}
     for side in ("train", "test"):
         rows = [row for row in index["photos"] if row["side"] == side]
         sides[f"{side}_files"] = tuple(row["file"] for row in rows)
@@ -274,7 +274,8 @@ def _fingerprints(photo: Any) -> tuple[np.ndarray, np.ndarray]:
     grey = photo.convert("L").resize((9, 8), Image.Resampling.LANCZOS)
     pixels = np.asarray(grey, np.int16)
     mirrored = pixels[:, ::-1]
-    return tuple((p[:, 1:] > p[:, :-1]).ravel() for p in (pixels, mirrored))
+    own, other = ((p[:, 1:] > p[:, :-1]).ravel() for p in (pixels, mirrored))
+    return own, other
 
 
 def group_near_duplicates(fingerprints: Sequence[Any], mirrored: Any) -> np.ndarray:
@@ -372,9 +373,10 @@ def _write_photos(
         size = (everything / f"{number}.png").stat().st_size
         rows.append({"number": number, "class": kind, "bytes": size})
         rows[-1]["file"] = f"{kind}/{stem}.png"
-    groups = group_near_duplicates(*zip(*prints, strict=True)) if prints else []
-    for row, group in zip(rows, groups, strict=True):
-        row["group"] = int(group)
+    if prints:
+        groups = group_near_duplicates(*zip(*prints, strict=True))
+        for row, group in zip(rows, groups, strict=True):
+            row["group"] = int(group)
     class_names = sorted({name.split("/", 1)[0] for name in files})
     _need_enough(root, rows, class_names, skipped)
     _split(rows, test_size, seed)

@@ -282,7 +282,8 @@ def _convert(checkpoint: Path, target: Path) -> None:
             [sys.executable, "-c", _IN_ITS_OWN_PROCESS, checkpoint, written],
             cwd=Path(__file__).parents[2],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             stdin=subprocess.DEVNULL,
             env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
         )

@@ -224,7 +224,7 @@ def prepare_news_vectors() -> None:
     from course_utils.data.news import load_news
 
     for texts, _ in load_news():
-        encode_sentences(texts)
+        encode_sentences(list(texts))
 
 
 def _name(texts: Sequence[str], max_tokens: int) -> str:

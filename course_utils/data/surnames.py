@@ -178,7 +178,7 @@ def _faker_rows() -> list[tuple[str, str]]:
     rows = []
     for nationality, lists in FAKER.items():
         names = [name for locale, which in lists for name in _provided(locale, which)]
-        first = {}
+        first: dict[str, str] = {}
         for name in sorted(names):
             first.setdefault(romanise(name).casefold(), name)
         rows += [(name, nationality) for key, name in first.items() if key]
