@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module = (error.name or "").partition(".")[0]
         if module in ("", "course_utils"):
             raise
-        cure = "make setup" if in_checkout() else INSTALL
+        cure = set_up() if in_checkout() else INSTALL
         print(
             f"`course {given[0]}` needs the module {module}, which is not installed: "
             f"run `{cure}`.",

@@ -13,7 +13,8 @@ from importlib import metadata
 
 import course_utils
 from course_utils.cli import INSTALL
-from course_utils.data.fetch import HERE, catalog
+from course_utils.data.fetch import catalog
+from course_utils.data.fetch.catalog import DATA
 from course_utils.lessons import ROOT
 
 import pytest
@@ -85,7 +86,7 @@ def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(wheel):
     assert "course_utils/py.typed" in held and "course_utils/data/catalog.toml" in held
     shipped = [one for one in catalog().values() if one.sources[0]["kind"] == "shipped"]
     for dataset in shipped:
-        folder = (HERE / dataset.sources[0]["folder"]).relative_to(ROOT)
+        folder = (DATA / dataset.sources[0]["folder"]).relative_to(ROOT)
         for file in dataset.files:
             assert (folder / file.name).as_posix() in held
     assert shipped

@@ -349,7 +349,7 @@ def _download(attempt: Attempt, url: str, target: Path, file: File | None) -> No
         with open(target, "wb") as out:
             getter(url, Bounded(out, file) if file else out, None)
     except requests.HTTPError as error:
-        code = error.response.status_code
+        code = error.response.status_code if error.response is not None else 0
         raise SourceFailed(
             f"the server answered {code} for {target.name}", again=code >= 429
         ) from None

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from course_utils.commands import set_up
 from course_utils.data.fetch.catalog import (
@@ -80,7 +81,8 @@ def locate(name: str) -> tuple[str, Path] | None:
             package = metadata.distribution(dataset.sources[0]["package"])
         except metadata.PackageNotFoundError:
             return None
-        return f"with {describe(dataset.sources[0])}", Path(package.locate_file(""))
+        folder = Path(str(package.locate_file("")))
+        return f"with {describe(dataset.sources[0])}", folder
     shared = os.environ.get("COURSE_DATA_SHARED")
     if shared:
         folder = Path(os.path.expanduser(shared)) / name
@@ -170,7 +172,7 @@ def _fetch(dataset: DataSet, root: Path, progress: bool) -> None:
     reasons: dict[str, str] = {}
     sources = sources_of(dataset)
     for patience in ROUNDS:
-        slow = []
+        slow: list[dict[str, Any]] = []
         for source in sources:
             label = describe(source)
             with staging_folder(root, dataset.name) as staging:
@@ -188,7 +190,7 @@ def _fetch(dataset: DataSet, root: Path, progress: bool) -> None:
             if first != label:
                 print(f"{dataset.name}: came from {label}, because {first}: {reason}")
             return
-        sources = slow
+        sources = tuple(slow)
     tried = "\n".join(f"  - {label}: {reason}" for label, reason in reasons.items())
     raise DataError(
         f"'{dataset.name}' ({dataset.title}) could not be fetched:\n{tried}\n"
