@@ -14,8 +14,7 @@ lab: .venv/ready-lab
 # Real data first: a lesson's stored outputs hold no progress bar of a download.
 test: .venv/ready-test
 	.venv/bin/course data
-	$(PYTEST) -n 2 --dist loadscope --nbval --nbval-current-env \
-	  --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300 $(ARGS)
+	$(PYTEST) -n 2 --dist loadscope $(ARGS)
 
 # One thing at a time: these measure, run whole lessons again and again, and build the book.
 test-all: .venv/ready-book .venv/ready-hub
