@@ -1,6 +1,7 @@
 # Two commands: `make lab` opens the lessons, `make test` tests everything but what
 # takes hours: `make test-all` does that too.
 # Both set up what they need first, in .venv; nothing else on the machine changes.
+# On Windows: `py bootstrap.py lab`, `py bootstrap.py start`.
 PYTHON ?= python3
 ARGS ?=
 PYTEST = .venv/bin/python -m pytest
@@ -13,8 +14,7 @@ lab: .venv/ready-lab
 # Real data first: a lesson's stored outputs hold no progress bar of a download.
 test: .venv/ready-test
 	.venv/bin/course data
-	$(PYTEST) -n 2 --dist loadscope --nbval --nbval-current-env \
-	  --nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 300 $(ARGS)
+	$(PYTEST) -n 2 --dist loadscope $(ARGS)
 
 # One thing at a time: these measure, run whole lessons again and again, and build the book.
 test-all: .venv/ready-book .venv/ready-hub
@@ -38,7 +38,7 @@ setup:
 
 # After a change of pyproject.toml: which versions and files set-up installs.
 lock: .venv/ready-test
-	.venv/bin/python -m requirements.lock
+	.venv/bin/python -m requirements.lock $(ARGS)
 
 # Is what is installed what is locked, file by file? Needs no network.
 audit:

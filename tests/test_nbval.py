@@ -46,6 +46,9 @@ CELLS = {
     "within the tag": ("print(0.757)", printed("0.776\n"), TRAINED, True),
     "a percentage within it": (shows("75.7%"), printed("77.6%\n"), TRAINED, True),
     "a rounded percentage": (shows("75% right"), printed("77% right\n"), TRAINED, True),
+    "points": (shows("1.6 points"), printed("2.4 points\n"), TRAINED, True),
+    "points beyond it": (shows("1.6 points"), printed("4.6 points\n"), TRAINED, False),
+    "whole points": (shows("13 points"), printed("12 points\n"), [], False),
     "an epoch": ("print(5)", printed("4\n"), ["integers-1"], True),
     "a share": (
         "print(1_090)",

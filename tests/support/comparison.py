@@ -7,7 +7,7 @@ strings given to it here (`Output`) compare their numbers within a tolerance.
 By default text and whole numbers must be equal, and decimals agree to one unit of
 their last digit or a thousandth of their size. A cell's tags widen that:
 
-- ``tolerance-0.02``: decimals may differ by 0.02 (a percentage by 2 points)
+- ``tolerance-0.02``: decimals may differ by 0.02 (percentages and points by 2)
 - ``tolerance-10%``: decimals may differ by a tenth of the stored number
 - ``integers-2``, ``integers-10%``: the same for whole numbers
 - ``words-80%``: four fifths of the words must be the same, in any order
@@ -26,7 +26,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 NUMBER = re.compile(
-    r"(?<![\w.,])[-−]?(?:\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?([eE][-+]?\d+)?%?(?!\w|\.\d)"
+    r"(?<![\w.,])[-−+]?(?:\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?([eE][-+]?\d+)?"
+    r"(?!\w|\.\d)(?:%| points?\b)?"
 )
 TIME = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?: ?(?:s|ms|µs|us|min|times)\b|/s\b)")
 TAG = re.compile(
@@ -169,7 +170,7 @@ def _close(old: str, new: str, tolerance: Tolerance) -> bool:
     one, other = _value(old), _value(new)
     if _is_whole(old) and _is_whole(new):
         # A whole percentage is a rounded decimal, where decimals may differ at all.
-        rounded = old.endswith("%") and tolerance.trained
+        rounded = _is_percentage(old) and tolerance.trained
         if not rounded or one == other:
             allowed = max(tolerance.integers, tolerance.integers_relative * abs(one))
             return abs(one - other) <= allowed
@@ -189,16 +190,21 @@ def _close(old: str, new: str, tolerance: Tolerance) -> bool:
 
 
 def _is_whole(text: str) -> bool:
-    return not re.search(r"[.eE]", text)
+    return not re.search(r"\d\.|\d[eE]", text)
+
+
+def _is_percentage(text: str) -> bool:
+    return text.endswith(("%", "points", "point"))
 
 
 def _value(text: str) -> float:
-    plain = text.rstrip("%").replace(",", "").replace("−", "-")
-    return float(plain) / (100 if text.endswith("%") else 1)
+    plain = re.sub(r"%| points?|,", "", text).replace("−", "-")
+    return float(plain) / (100 if _is_percentage(text) else 1)
 
 
 def _unit(text: str) -> float:
     """Size of one in a number's last digit."""
-    mantissa, _, exponent = text.rstrip("%").lower().partition("e")
+    plain = re.sub(r"%| points?", "", text).lower()
+    mantissa, _, exponent = plain.partition("e")
     digits = len(mantissa.partition(".")[2])
-    return 10.0 ** (int(exponent or 0) - digits) / (100 if text.endswith("%") else 1)
+    return 10.0 ** (int(exponent or 0) - digits) / (100 if _is_percentage(text) else 1)
