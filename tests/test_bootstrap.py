@@ -307,8 +307,15 @@ def test_without_compiler_and_headers_both_packages_are_named_and_set_up_goes_on
     annoy.end()
     said = capsys.readouterr().out
     assert "g++" in said and f"python{bootstrap.VERSION}-dev" in said
-    assert bootstrap.AGAIN in said
+    assert said.rstrip().endswith("then: make setup")
     assert installer.calls == []
+
+
+def test_the_command_to_set_up_again_is_the_one_that_was_used(monkeypatch, on):
+    on("Windows", "AMD64")
+    assert bootstrap.again() == "py bootstrap.py lab"
+    monkeypatch.setattr(bootstrap.sys, "argv", ["bootstrap.py", "here"])
+    assert bootstrap.again() == "python bootstrap.py here"
 
 
 def test_windows_names_the_compiler_that_builds_for_it(
