@@ -29,7 +29,6 @@ WINDOWS = os.name == "nt"
 VERSION = "{}.{}".format(*sys.version_info[:2])
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
 PURPOSES = ("lab", "test", "book", "hub", "here", "start")
-AGAIN = "py bootstrap.py lab" if WINDOWS else "make setup"
 SYSTEMS = (
     "The course runs on Linux (x86-64 or aarch64, glibc 2.28 or newer), on macOS 14 or "
     "newer (Apple silicon) and on Windows (x86-64)."
@@ -84,6 +83,13 @@ def set_up(python, purpose, tools):
         compiling.wait()
     if purpose == "hub":
         install_proxy()
+
+
+def again():
+    """Give the command that sets up once more."""
+    if sys.argv[1:2] == ["here"]:
+        return "python bootstrap.py here"
+    return "py bootstrap.py lab" if WINDOWS else "make setup"
 
 
 def say(text):
@@ -577,7 +583,7 @@ class Annoy:
             reason = "missing: " + " and ".join(missing)
         say(
             f"annoy is not installed ({reason}). Lessons 06 and 07 then use faiss "
-            f"alone. To have it, install what is missing, then: {AGAIN}"
+            f"alone. To have it, install what is missing, then: {again()}"
         )
 
     def end(self):

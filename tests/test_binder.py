@@ -103,7 +103,7 @@ def test_an_environment_with_nothing_but_pip_becomes_the_image(tmp_path):
     listed = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True)
     for name in filter(None, listed.split("\0")):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, copy / name)
+        shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
     bin_folder = tmp_path / "conda" / "bin"
     environment = os.environ | {
         "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",

@@ -7,10 +7,12 @@ import hashlib
 import http.server
 import os
 import re
+import shutil
 import sys
 import threading
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import bootstrap
 
@@ -201,6 +203,7 @@ def test_a_python_without_pip_names_the_package(nothing_installed):
 
 def test_an_environment_has_its_programs_where_the_system_wants_them(monkeypatch):
     monkeypatch.setattr(bootstrap, "VENV", "venv")
+    monkeypatch.setattr(bootstrap, "WINDOWS", False)
     assert bootstrap.program("course") == os.path.join("venv", "bin", "course")
     monkeypatch.setattr(bootstrap, "WINDOWS", True)
     assert bootstrap.program("course") == os.path.join("venv", "Scripts", "course.exe")
@@ -307,8 +310,15 @@ def test_without_compiler_and_headers_both_packages_are_named_and_set_up_goes_on
     annoy.end()
     said = capsys.readouterr().out
     assert "g++" in said and f"python{bootstrap.VERSION}-dev" in said
-    assert bootstrap.AGAIN in said
+    assert said.rstrip().endswith("then: make setup")
     assert installer.calls == []
+
+
+def test_the_command_to_set_up_again_is_the_one_that_was_used(monkeypatch, on):
+    on("Windows", "AMD64")
+    assert bootstrap.again() == "py bootstrap.py lab"
+    monkeypatch.setattr(bootstrap.sys, "argv", ["bootstrap.py", "here"])
+    assert bootstrap.again() == "python bootstrap.py here"
 
 
 def test_windows_names_the_compiler_that_builds_for_it(
@@ -449,10 +459,10 @@ def test_a_setting_becomes_an_argument_of_uv(pip, arguments):
 
 
 def test_a_folder_of_wheels_may_lie_in_the_home_folder(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE" if bootstrap.WINDOWS else "HOME", str(tmp_path))
     (tmp_path / "wheels").mkdir()
     found, _ = settings({"find-links": "~/wheels"})
-    assert found == ["--find-links", str(tmp_path / "wheels")]
+    assert found[0] == "--find-links" and Path(found[1]) == tmp_path / "wheels"
 
 
 def test_certificates_come_from_where_pip_takes_them(tmp_path):
@@ -529,7 +539,7 @@ class Silent(http.server.SimpleHTTPRequestHandler):
 def installer(tmp_path, monkeypatch, wheel):
     """Make an installer into a new environment by the settings that pip is given."""
     kept = dict(os.environ)
-    uv = str(Path(sys.executable).with_name("uv"))
+    uv = shutil.which("uv", path=str(Path(sys.executable).parent))
     monkeypatch.setattr(bootstrap, "REQUIREMENTS", str(tmp_path))
     monkeypatch.setattr(bootstrap, "get_uv", lambda pip, tools: uv)
     write_lock(tmp_path, hashlib.sha256(wheel.read_bytes()).hexdigest())
@@ -542,8 +552,9 @@ def installer(tmp_path, monkeypatch, wheel):
         os.environ["UV_CACHE_DIR"] = str(tmp_path / "cache")
         os.environ.update({"PIP_CONFIG_FILE": os.devnull} | settings)
         folder = tmp_path / "Ümgebung mit Leerzeichen"
-        venv.EnvBuilder(symlinks=True).create(folder)
-        return bootstrap.Installer(str(folder / "bin" / "python"), str(tmp_path))
+        venv.EnvBuilder(symlinks=not bootstrap.WINDOWS).create(folder)
+        monkeypatch.setattr(bootstrap, "VENV", str(folder))
+        return bootstrap.Installer(bootstrap.program("python"), str(tmp_path))
 
     yield make
     os.environ.clear()
@@ -625,14 +636,14 @@ def test_where_uv_cannot_run_pip_installs_the_same(
     installer, wheel, tmp_path, monkeypatch, capfd
 ):
     broken = tmp_path / "uv"
-    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.write_text("a program for another system")
     broken.chmod(0o755)
     monkeypatch.setattr(bootstrap, "get_uv", lambda pip, tools: str(broken))
     one = installer(PIP_NO_INDEX="1", PIP_FIND_LINKS=str(wheel.parent))
     assert one.run(*bootstrap.locked("toy"))
     assert "uv could not finish; pip goes on" in capfd.readouterr().out
     assert answer(one) == "42"
-    assert list((tmp_path).glob(f"*/lib/*/site-packages/__pycache__/{TOY}.*.pyc"))
+    assert list(tmp_path.rglob(f"site-packages/__pycache__/{TOY}.*.pyc"))
 
 
 def test_where_uv_cannot_be_had_set_up_says_so_and_takes_pip(
@@ -671,6 +682,13 @@ def test_the_first_import_of_tensorflow_finds_bytecode(monkeypatch, tmp_path):
     assert compiled == {"graph"}
 
 
-def test_files_are_linked_where_they_can_be(tmp_path):
-    assert bootstrap.one_disk(str(tmp_path / "not" / "yet"), str(tmp_path / "python"))
-    assert not bootstrap.one_disk("/proc/self", str(tmp_path / "python"))
+def test_files_are_linked_where_they_can_be(tmp_path, monkeypatch):
+    python = str(tmp_path / "bin" / "python")
+    assert bootstrap.one_disk(str(tmp_path / "not" / "yet"), python)
+    (tmp_path / "mounted").mkdir()
+    disks = {str(tmp_path): 1, str(tmp_path / "mounted"): 2}
+    monkeypatch.setattr(
+        bootstrap.os, "stat", lambda path: SimpleNamespace(st_dev=disks[path])
+    )
+    monkeypatch.setattr(bootstrap.os.path, "exists", lambda path: path in disks)
+    assert not bootstrap.one_disk(str(tmp_path / "mounted" / "cache"), python)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from course_utils import doctor
 
 import pytest
@@ -26,6 +28,7 @@ def test_room_for_data_is_wanted_until_all_are_here(monkeypatch, full_disk):
 def test_the_size_of_the_environment_is_measured(monkeypatch, tmp_path):
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "large.so").write_bytes(bytes(3 * 2**20))
-    (tmp_path / "link").symlink_to(tmp_path / "lib" / "large.so")
+    if os.name != "nt":  # which lets administrators alone make one
+        (tmp_path / "link").symlink_to(tmp_path / "lib" / "large.so")
     monkeypatch.setattr(doctor.sys, "prefix", str(tmp_path))
     assert doctor._disk()[1].what == f"3 MB of packages in {tmp_path}"

@@ -205,6 +205,17 @@ def test_frameworks_are_not_mixed_in_one_kernel(lesson):
 
 
 @each_lesson
+def test_tensorflow_is_configured_by_name_before_keras_is_imported(lesson):
+    first, *others = [cell.source for cell in code(solution(lesson))]
+    if re.search(r"^(import|from) keras", first, re.M):
+        before = first[: re.search(r"^(import|from) keras", first, re.M).start()]
+        assert "course_utils.configure_tensorflow(" in before
+    for source in others:
+        assert "configure_tensorflow" not in source
+        assert not re.search(r"^import (keras|tensorflow)", source, re.M)
+
+
+@each_lesson
 def test_measured_time_and_memory_are_recorded_within_budget_and_shown(lesson):
     record = read_record()
     assert lesson.name in record, "run `course run --save`"
