@@ -346,7 +346,7 @@ def grade_the_hostile(tmp_path, monkeypatch, capsys, *, whole):
     folder, outside = tmp_path / "course", tmp_path / "outside"
     outside.mkdir()
     (outside / "thesis.txt").write_text("years of work")
-    courses.make_course(folder, FIRST, whole=whole, timeout=120 if whole else 30)
+    courses.make_course(folder, FIRST, whole=whole, timeout=120 if whole else 20)
     if not whole:
         with open(folder / "nbgrader_config.py", "a", encoding="utf-8") as stream:
             stream.write("c.ConfinedExecute.memory_mb = 1500\n")
