@@ -113,23 +113,42 @@ def untrained_cells(cells: list[Any], seeds: set[str]) -> list[Any]:
 
 
 def _names(source: str) -> tuple[set[str], set[str]]:
-    """Names that code reads, and those that it sets or may change."""
-    read, written = set(), set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Name):
-            (read if isinstance(node.ctx, ast.Load) else written).add(node.id)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            written.add(node.name)
-        elif isinstance(node, ast.alias):
-            written.add((node.asname or node.name).partition(".")[0])
-        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
-            written |= _base(node)
-        elif isinstance(node, ast.Call):
-            if isinstance(node.func, ast.Attribute) and node.func.attr in CHANGING:
-                written |= _base(node.func)
-            elif isinstance(node.func, ast.Name) and node.func.id == "train":
-                written |= _base(node.args[0])
+    """Names that code needs from other cells, and those that it sets or may change."""
+    read: set[str] = set()
+    written: set[str] = set()
+    for statement in ast.parse(source).body:
+        loaded, local, changed = set(), set(), set()
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                loaded.add(node.id)
+            elif isinstance(node, ast.Name):
+                changed.add(node.id)
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                changed.add(node.name)
+            elif isinstance(node, ast.alias):
+                changed.add((node.asname or node.name).partition(".")[0])
+            elif isinstance(node, ast.arg):
+                local.add(node.arg)
+            elif isinstance(node, ast.For | ast.comprehension):
+                local |= {
+                    n.id for n in ast.walk(node.target) if isinstance(n, ast.Name)
+                }
+            elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+                changed |= _base(node)
+            elif isinstance(node, ast.Call):
+                changed |= _changed_by(node)
+        read |= loaded - local - written
+        written |= changed
     return read, written
+
+
+def _changed_by(call: ast.Call) -> set[str]:
+    """Name of the object that a call leaves as another one."""
+    if isinstance(call.func, ast.Attribute) and call.func.attr in CHANGING:
+        return _base(call.func)
+    if isinstance(call.func, ast.Name) and call.func.id == "train":
+        return _base(call.args[0])
+    return set()
 
 
 def _base(node: ast.AST) -> set[str]:
