@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from tests.support.comparison import Output, difference, tolerance_of
+
+# Tests share the processors, and a thread of OpenMP that waits by spinning takes time
+# from the others: not in this process, and in no kernel that it starts.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def pytest_collectstart(collector):

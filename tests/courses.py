@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -80,6 +81,8 @@ def trimmed(notebook: Any) -> Any:
         or {(a.asname or a.name).split(".")[0] for a in node.names}
         & {*used, "np", "course_utils"}
     )
+    if "keras" not in used:  # TensorFlow takes seconds in each kernel
+        set_up.source = re.sub(r".*configure_tensorflow.*\n", "", set_up.source)
     return notebook
 
 

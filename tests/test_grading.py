@@ -224,10 +224,11 @@ def lookup(table, ids):
 """
 DEAF = """
 def lookup(table, ids):
+    import time
     while True:
         try:
             while True:
-                sum(range(1000))
+                time.sleep(0.01)
         except BaseException:
             pass
 """
