@@ -570,9 +570,13 @@ def built_inside(pictures):
     return edges(pictures) @ weights
 
 
+@cache
+def pca():
+    return PCA(n_components=32, random_state=0).fit(x_train[:2_000].reshape(-1, 784))
+
+
 def components(pictures):
-    pca = PCA(n_components=32, random_state=0).fit(x_train[:2_000].reshape(-1, 784))
-    return pca.transform(pictures.reshape(-1, 784))
+    return pca().transform(pictures.reshape(-1, 784))
 
 
 def talkative(pictures):
