@@ -75,6 +75,7 @@ def set_up(python, purpose, tools):
         # What builds this package is among the locked: nothing more is fetched for it.
         if not installer.run("--no-deps", "--no-build-isolation", "--editable", HERE):
             installer.stop()
+        spell_path_in_ascii(python)
         say("3 of 3: annoy, which is compiled here")
         annoy.install()
     finally:
@@ -90,6 +91,20 @@ def again():
     if sys.argv[1:2] == ["here"]:
         return "python bootstrap.py here"
     return "py bootstrap.py lab" if WINDOWS else "make setup"
+
+
+def spell_path_in_ascii(python):
+    """Name the course's folder relative to the environment where it is not ASCII.
+
+    Before 3.13 Python reads the file that names it in the locale's encoding.
+    """
+    code = "import sysconfig; print(ascii(sysconfig.get_path('purelib')))"
+    packages = ast.literal_eval(ask([python, "-X", "utf8", "-c", code]) or "''")
+    path = os.path.join(packages, "_editable_impl_course_utils.pth")
+    if not os.path.exists(path) or HERE.isascii():
+        return
+    with open(path, "w", encoding="utf-8") as stream:
+        stream.write(os.path.relpath(HERE, packages) + "\n")
 
 
 def say(text):

@@ -8,6 +8,7 @@ import http.server
 import os
 import re
 import shutil
+import subprocess
 import sys
 import threading
 import zipfile
@@ -692,3 +693,20 @@ def test_files_are_linked_where_they_can_be(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(bootstrap.os.path, "exists", lambda path: path in disks)
     assert not bootstrap.one_disk(str(tmp_path / "mounted" / "cache"), python)
+
+
+def test_a_folder_that_is_not_ascii_is_found_in_any_locale(tmp_path, monkeypatch):
+    here = tmp_path / "kürs ü"
+    (here / "course_utils").mkdir(parents=True)
+    (here / "course_utils" / "__init__.py").write_text("")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", here / ".venv"])
+    monkeypatch.setattr(bootstrap, "HERE", str(here))
+    python = here / ".venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    (packages,) = (here / ".venv").rglob("site-packages")
+    named = packages / "_editable_impl_course_utils.pth"
+    named.write_text(str(here), encoding="utf-8")
+    bootstrap.spell_path_in_ascii(str(python))
+    assert named.read_text(encoding="ascii").strip()
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [python, "-c", "import course_utils"]
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, **plain}, check=True)
