@@ -24,20 +24,25 @@ c.ClearSolutions.code_stub = {"python": STUB}
 # A cell may take this long. Submissions are run one at a time, each in one kernel.
 c.Execute.timeout = 300
 # Beyond this, a cell ends with MemoryError; the largest lesson holds 3,000.
-c.ConfinedExecute.memory_mb = 6144
+c.SandboxedExecute.memory_mb = 6144
 
 # The course's own steps among nbgrader's: see course_utils/grading.py.
 sanitize = ["course_utils.grading.RestoreChecks"]
 sanitize += Autograde.sanitize_preprocessors.default()
 autograde = Autograde.autograde_preprocessors.default()
-autograde[autograde.index(steps.Execute)] = "course_utils.grading.ConfinedExecute"
+autograde[autograde.index(steps.Execute)] = "course_utils.grading.SandboxedExecute"
 c.Autograde.sanitize_preprocessors = sanitize
 c.Autograde.autograde_preprocessors = autograde
+c.Autograde.pre_convert_hook = "course_utils.grading.refuse_strange_files"
+# No zero that nobody earned.
+c.ExportApp.plugin_class = "course_utils.grading.GradesCsv"
 
 # Without an exchange: files such as mary__01_one_hot_vs_embeddings.ipynb.
+c.ZipCollectApp.extractor_plugin = "course_utils.collecting.Extractor"
 c.FileNameCollectorPlugin.named_regexp = (
-    r".*/(?P<student_id>[^/]+)__(?P<file_id>\d\d_\w+)\.ipynb$"
+    r".*/(?P<student_id>[\w.@+-]+)__(?P<file_id>\d\d_\w+)\.ipynb$"
 )
 # With one: a folder that teachers and students of one machine can write to.
 if os.environ.get("NBGRADER_EXCHANGE"):
     c.Exchange.root = os.environ["NBGRADER_EXCHANGE"]
+c.ExchangeFactory.collect = "course_utils.collecting.Collect"

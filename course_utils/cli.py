@@ -277,8 +277,8 @@ def _grade(options: argparse.Namespace) -> int:
 
     if sys.platform == "win32":
         raise CourseError(
-            "`course grade` does not run on Windows: Landlock, a part of Linux, keeps "
-            "submissions away from your files. Run it in WSL2 or on a Linux machine."
+            "`course grade` does not run on Windows: submissions run in a sandbox that "
+            "needs Linux. Run it in WSL2 or on a Linux machine."
         )
     lesson = lessons.find_lessons([options.lesson])[0]
     try:
@@ -292,7 +292,7 @@ def _grade(options: argparse.Namespace) -> int:
 
     def on_start(student: str) -> None:
         if sys.stdout.isatty():
-            print(f"… {student}", end="", flush=True)
+            print(f"… {grading.plain(student)}", end="", flush=True)
 
     refused = []
     for one in grading.grade(
@@ -305,16 +305,17 @@ def _grade(options: argparse.Namespace) -> int:
         if sys.stdout.isatty():
             print("\r\x1b[K", end="")
         if one.problem:
-            refused.append(one.student)
+            refused.append(grading.plain(one.student))
             line = f"refused: {one.problem}"
         else:
             line = f"{one.score:g} of {one.max_score:g}"
             line += "" if one.done else "  (graded before)"
-        print(f"{one.student}: {'; '.join([line, *one.notes])}", flush=True)
+        told = f"{one.student}: {'; '.join([line, *one.notes])}"
+        print(grading.plain(told), flush=True)
     if refused:
         print(
             f"Not graded: {', '.join(refused)}. The grade book holds no score for "
-            "them; grades.csv will show 0.",
+            "them, and grades.csv says why.",
             file=sys.stderr,
         )
     return int(bool(refused))

@@ -7,26 +7,29 @@ lessons.
 from __future__ import annotations
 
 import csv
-import hashlib
+import errno
 import json
 import os
+import signal
+import subprocess
 import sys
 import time
 
-from course_utils import grading, lessons, runner
+from course_utils import grading, lessons, probe, runner, sandbox
 from course_utils.checks import core
 from course_utils.cli import main
 from course_utils.lessons import ROOT
 from tests import courses
 from tests.lessons import EXERCISES, IDS, LESSONS, answers, module, nbgrader, solution
-from tests.systems import needs_linux
+from tests.systems import needs_linux, needs_sandbox
 
 import nbformat
 import numpy as np
+import psutil
 import pytest
 from nbgrader.api import Gradebook
 
-pytestmark = needs_linux
+pytestmark = [needs_linux, needs_sandbox]
 
 FIRST = LESSONS[0]
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=IDS)
@@ -149,7 +152,7 @@ def test_some_checks_have_hidden_tests_and_no_student_notebook_has():
 def found_in(lesson, notebook=None):
     name = f"lesson_{lesson.number:02}"
     folder = str(ROOT / "course_utils" / "checks")
-    return grading.replaced(name, folder, False, notebook or {})
+    return probe.look(name, folder, [], False, notebook or {})["found"]
 
 
 @each_lesson
@@ -200,213 +203,7 @@ def test_a_notebook_without_checks_replaced_nothing(monkeypatch):
     assert found_in(FIRST, {"check": print}) == ["course_utils.checks"]
 
 
-# --- hostile submissions -----------------------------------------------------
-
-FORGED = 'print("✅ 1.2 One indexing operation did it.")'
-FAKE_MODULE = """
-import sys, types
-class Yes(types.ModuleType):
-    def __getattr__(self, name):
-        return lambda *given: print("✅ well done")
-fake = Yes("course_utils.checks.lesson_01")
-sys.modules["course_utils.checks.lesson_01"] = check = fake
-import course_utils.checks
-course_utils.checks.lesson_01 = fake
-"""
-FAKE_CALL = """
-from course_utils.checks import core
-core.Check.__call__ = lambda self, *given: print("✅ well done")
-"""
-FAKE_NUMPY = """
-np.array_equal = np.isclose = np.allclose = lambda *given, **settings: True
-def lookup(table, ids):
-    return np.zeros((*ids.shape, table.shape[1]))
-"""
-DEAF = """
-def lookup(table, ids):
-    import time
-    while True:
-        try:
-            while True:
-                time.sleep(0.01)
-        except BaseException:
-            pass
-"""
-WRITES = """
-import os, pathlib, shutil, subprocess
-refused = []
-for target in {targets!r}:
-    for attempt in (
-        lambda path: open(path, "a").write("x"),
-        lambda path: os.remove(path),
-        lambda path: os.truncate(path, 0),
-        lambda path: os.rename(path, "mine"),
-        lambda path: open(path).read(),
-        lambda path: subprocess.run(
-            ["sh", "-c", 'echo x >> "$0"', path], check=True, stderr=-3
-        ),
-    ):
-        try:
-            attempt(target)
-        except (OSError, subprocess.CalledProcessError) as error:
-            refused.append(error)
-shutil.rmtree({folder!r}, ignore_errors=True)
-open("own.txt", "w").write("in its own folder one may write")
-assert len(refused) == 6 * {n}, refused
-"""
-
-
-def added(notebook, source):
-    """Put a cell after the set-up cell."""
-    first = next(n for n, c in enumerate(notebook.cells) if c.cell_type == "code")
-    notebook.cells.insert(first + 1, nbformat.v4.new_code_cell(source))
-    return notebook
-
-
-def changed(notebook, name, source):
-    courses.cell_named(notebook, name).source = source
-    return notebook
-
-
-def hostile(folder, lesson, outside):
-    """Submissions by name, with the points that each deserves below the best."""
-
-    def right():
-        return courses.right(folder, lesson)
-
-    def open_at_lookup():
-        stub = courses.cell_named(courses.blank(folder, lesson), "lookup").source
-        return changed(right(), "lookup", stub)
-
-    deleted = right()
-    deleted.cells.remove(courses.cell_named(deleted, "check-lookup"))
-    deleted_both = open_at_lookup()
-    for name in ("lookup", "check-lookup"):
-        deleted_both.cells.remove(courses.cell_named(deleted_both, name))
-    unmarked = open_at_lookup()
-    courses.cell_named(unmarked, "check-lookup").metadata["tags"] = ["skip-execution"]
-    elsewhere = right()
-    elsewhere.metadata["kernelspec"] = {
-        "name": "ir",
-        "display_name": "R",
-        "language": "R",
-    }
-    targets = [
-        folder / "solutions" / lesson.solution.name,
-        folder / "gradebook.db",
-        folder / "nbgrader_config.py",
-        folder / "submitted" / "blameless" / lesson.name / lesson.notebook.name,
-    ]
-    writes = WRITES.format(
-        targets=[str(path) for path in targets], folder=str(outside), n=len(targets)
-    )
-    endless = "def lookup(table, ids):\n    while True:\n        pass"
-    memory = "def lookup(table, ids):\n    kept = []\n    while True:\n        "
-    memory += "kept.append(np.ones(10_000_000))"
-    return {
-        "blameless": (right(), 0),
-        "loops-for-ever": (changed(right(), "lookup", endless), 1),
-        "takes-all-memory": (changed(right(), "lookup", memory), 1),
-        "deleted-a-check": (deleted, 0),
-        "deleted-an-exercise": (deleted_both, 1),
-        "edited-a-check": (changed(open_at_lookup(), "check-lookup", FORGED), 1),
-        "forged-a-mark": (added(open_at_lookup(), FORGED), 1),
-        "tagged-a-check": (unmarked, 1),
-        "replaced-the-checks": (added(open_at_lookup(), FAKE_MODULE), 1),
-        "replaced-the-call": (added(open_at_lookup(), FAKE_CALL), 1),
-        "replaced-numpy": (changed(right(), "lookup", FAKE_NUMPY), None),
-        "writes-outside": (added(right(), writes), 0),
-        "no-json": ("these are the answers", "no JSON"),
-        "without-a-picture": (right(), 0),
-        "in-another-kernel": (elsewhere, 0),
-        "ends-its-kernel": (added(right(), "import os\nos._exit(0)"), "kernel died"),
-        "hears-no-interrupt": (changed(right(), "lookup", DEAF), "went on after"),
-    }
-
-
-NOTES = {
-    "deleted-a-check": "check-lookup was missing and was put back",
-    "deleted-an-exercise": "check-lookup was missing and was put back",
-    "replaced-the-checks": "the notebook replaced course_utils.checks",
-    "replaced-the-call": "the notebook replaced course_utils.checks",
-    "replaced-numpy": "the notebook replaced numpy.array_equal",
-}
-
-
-def state(folder):
-    """Digest of every file that is not made by grading."""
-    made = {"autograded", "feedback", "gradebook.db"}
-    return {
-        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not made & set(path.parts)
-    }
-
-
-def grade_the_hostile(tmp_path, monkeypatch, capsys, *, whole):
-    folder, outside = tmp_path / "course", tmp_path / "outside"
-    outside.mkdir()
-    (outside / "thesis.txt").write_text("years of work")
-    courses.make_course(folder, FIRST, whole=whole, timeout=120 if whole else 20)
-    if not whole:
-        with open(folder / "nbgrader_config.py", "a", encoding="utf-8") as stream:
-            stream.write("c.ConfinedExecute.memory_mb = 1500\n")
-    submissions = hostile(folder, FIRST, outside)
-    for student, (content, _) in submissions.items():
-        courses.submit(folder, FIRST, student, content)
-    for picture in (folder / "submitted" / "without-a-picture").rglob("*.png"):
-        picture.unlink()
-    monkeypatch.setattr(lessons, "ROOT", folder)
-    before = state(tmp_path)
-    assert main(["grade", "1"]) == 1
-    assert state(tmp_path) == before
-    said = capsys.readouterr()
-    lines = dict(line.split(": ", 1) for line in said.out.splitlines())
-    assert set(lines) == set(submissions), "the batch went on to its end"
-    best = len(courses.exercises(solution(FIRST))) - (not whole)
-    for student, (_, deserved) in submissions.items():
-        line = lines[student]
-        if isinstance(deserved, str):
-            assert line.startswith("refused: ") and deserved in line
-            assert student in said.err
-            with book(folder) as gradebook:
-                one = gradebook.find_submission(FIRST.name, student)
-                assert one.score == 0 and one.needs_manual_grade
-        elif deserved is None:
-            assert lookup_score(folder, student) == 0, line
-        else:
-            total = len(courses.exercises(solution(FIRST)))
-            assert line.startswith(f"{best - deserved} of {total}"), (student, line)
-        assert (NOTES.get(student, "") in line) and (student in NOTES) == (
-            ";" in line
-        ), line
-    assert "MemoryError: Unable to allocate" in autograded(folder, "takes-all-memory")
-    # Its cell would have failed where one attempt succeeded.
-    assert "AssertionError" not in autograded(folder, "writes-outside")
-    assert (folder / "autograded/writes-outside" / FIRST.name / "own.txt").exists()
-    courses.nbgrader_command(folder, "generate_feedback", FIRST.name)
-    assert main(["grade", "1", "blameless"]) == 0
-    assert "(graded before)" in capsys.readouterr().out
-
-
-def autograded(folder, student):
-    path = folder / "autograded" / student / FIRST.name / FIRST.notebook.name
-    return path.read_text(encoding="utf-8")
-
-
-def lookup_score(folder, student):
-    return scores(folder, FIRST, student)["check-lookup"]
-
-
-def test_hostile_submissions_are_graded_as_they_deserve_or_refused_by_name(
-    tmp_path, monkeypatch, capsys
-):
-    grade_the_hostile(tmp_path, monkeypatch, capsys, whole=False)
-
-
-@pytest.mark.long
-def test_hostile_submissions_of_the_whole_lesson_are_too(tmp_path, monkeypatch, capsys):
-    grade_the_hostile(tmp_path, monkeypatch, capsys, whole=True)
+# --- a class ---------------------------------------------------------------
 
 
 @pytest.mark.long
@@ -441,16 +238,34 @@ def test_grading_a_class_takes_little_more_than_the_runs_themselves(tmp_path, ca
 # --- the command and the page ------------------------------------------------
 
 
-def test_without_a_fence_nothing_is_run_unless_one_says_so(tmp_path, monkeypatch):
+def test_without_a_sandbox_nothing_is_run(tmp_path, monkeypatch, capsys):
     folder = courses.make_course(tmp_path, FIRST, whole=False)
     courses.submit(folder, FIRST, "mary", courses.blank(folder, FIRST))
-    monkeypatch.setattr(grading, "landlock_version", lambda: 2)
-    (one,) = grading.grade(folder, FIRST.name)
-    assert "no Landlock" in one.problem
-    with open(folder / "nbgrader_config.py", "a", encoding="utf-8") as stream:
-        stream.write("c.ConfinedExecute.confined_elsewhere = True\n")
-    (one,) = grading.grade(folder, FIRST.name)
-    assert (one.problem, one.score, one.max_score) == ("", 0, 5)
+    monkeypatch.setattr(lessons, "ROOT", folder)
+    monkeypatch.setenv("PATH", "/nowhere")
+    sandbox.problem.cache_clear()
+    try:
+        assert main(["grade", "1"]) == 1
+        ran = courses.nbgrader_command(folder, "autograde", FIRST.name, check=False)
+    finally:
+        sandbox.problem.cache_clear()
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "bubblewrap is not installed" in said.err and len(said.err.split("\n")) == 2
+    assert "bubblewrap is not installed" in ran.stdout + ran.stderr
+    assert not list((folder / "autograded").rglob("*.ipynb"))
+
+
+def test_a_sandbox_that_cannot_be_made_is_named_with_its_reason(tmp_path, monkeypatch):
+    fake = tmp_path / sandbox.BWRAP
+    fake.write_text("#!/bin/sh\necho 'bwrap: no user namespaces' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    sandbox.problem.cache_clear()
+    try:
+        assert "bwrap: no user namespaces" in sandbox.problem()
+    finally:
+        sandbox.problem.cache_clear()
 
 
 def test_no_submission_is_run_without_its_lessons_data(tmp_path, monkeypatch):
@@ -531,9 +346,19 @@ def test_an_exchange_carries_a_lesson_there_and_back(tmp_path, monkeypatch):
     released = folder / "notebooks" / FIRST.notebook.name
     assert fetched.read_bytes() == released.read_bytes()
     courses.nbgrader_command(desk, "submit", FIRST.name)
-    courses.nbgrader_command(folder, "collect", FIRST.name)
+    # A student can put links into what was handed in, and a pipe.
+    (inbound,) = (exchange / "embeddings" / "inbound").iterdir()
+    (tmp_path / "key").write_text("private")
+    inbound.chmod(0o777)
+    (inbound / "key.txt").symlink_to(tmp_path / "key")
+    os.mkfifo(inbound / "pipe")
+    ran = courses.nbgrader_command(folder, "collect", FIRST.name)
+    assert "Passed over it: key.txt is a link" in ran.stdout + ran.stderr
+    assert "Passed over it: pipe is not a regular file" in ran.stdout + ran.stderr
     (handed_in,) = (folder / "submitted").glob(f"*/{FIRST.name}/*.ipynb")
     assert handed_in.read_bytes() == fetched.read_bytes()
+    names = {path.name for path in handed_in.parent.iterdir()}
+    assert names == {handed_in.name, "timestamp.txt", "submission_secret.txt"}
 
 
 def test_sources_are_links_to_the_solutions_and_their_pictures(tmp_path):
@@ -557,3 +382,192 @@ def test_graded_cells_are_named_after_their_answers():
         names = {nbgrader(c).get("grade_id") for c in solution(lesson).cells}
         for exercise in courses.exercises(solution(lesson)):
             assert f"check-{exercise}" in names, json.dumps(exercise)
+
+
+# --- half done is not done ---------------------------------------------------
+
+
+def a_course(tmp_path, *students):
+    folder = courses.make_course(tmp_path / "course", FIRST, whole=False)
+    for student in students:
+        courses.submit(folder, FIRST, student, courses.right(folder, FIRST))
+    return folder
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Let no kernel start: each cell ends well, and each check but one passes."""
+
+    def run(module, request, *, take, **settings):
+        asked = json.loads(request)
+        for place, cell in enumerate(asked["notebook"]["cells"]):
+            if cell["cell_type"] == "code":
+                passes = "check.nearest" not in "".join(cell["source"])
+                said = {"cell": place, "status": "ok", "count": 1, "outputs": []}
+                said |= {"numbers": ["1.1"] if passes else [], "cut": False}
+                take(json.dumps({**said, "found": [], "replaced": []}).encode())
+        take(b'{"problem": ""}')
+        return sandbox.Ended("", "")
+
+    monkeypatch.setattr(sandbox, "run", run)
+
+
+def graded_again(folder):
+    """Grade what is to be graded; give score and whether it was graded now."""
+    return {
+        one.student: (one.score, one.done)
+        for one in grading.grade(folder, FIRST.name)
+        if not one.problem
+    }
+
+
+class Killed(BaseException):
+    """What ends a grader at once."""
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "course_utils.grading._note",
+        "course_utils.grading.SandboxedExecute.preprocess",
+        "nbgrader.preprocessors.SaveAutoGrades.preprocess",
+        "nbgrader.converters.Autograde.set_permissions",
+    ],
+)
+def test_what_was_cut_short_is_graded_again(tmp_path, monkeypatch, quick, place):
+    folder = a_course(tmp_path, "mary")
+
+    def killed(*given, **settings):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, killed)
+        with pytest.raises(Killed):
+            list(grading.grade(folder, FIRST.name))
+    assert grading.recorded(folder, FIRST.name, "mary") is None
+    assert graded_again(folder) == {"mary": (4, True)}
+    assert graded_again(folder) == {"mary": (4, False)}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.long),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.long),
+    ],
+)
+def test_a_grader_that_is_ended_leaves_nothing_running(tmp_path, monkeypatch, sent):
+    folder = courses.make_course(tmp_path / "course", FIRST, whole=False)
+    notebook = courses.right(folder, FIRST)
+    waits = "import time\nprint('here', flush=True)\ntime.sleep(600)"
+    courses.cell_named(notebook, "lookup").source = waits
+    courses.submit(folder, FIRST, "mary", notebook)
+    command = "import sys\nfrom course_utils import grading\nfrom pathlib import Path\n"
+    command += "list(grading.grade(Path(sys.argv[1]), sys.argv[2]))"
+    grader = subprocess.Popen(
+        [sys.executable, "-c", command, str(folder), FIRST.name],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    family = []
+    deadline = time.monotonic() + 120
+    # The kernel is inside, and three processes around it.
+    while len(family) < 4 and time.monotonic() < deadline:
+        assert grader.poll() is None
+        family = psutil.Process(grader.pid).children(recursive=True)
+        time.sleep(0.1)
+    grader.send_signal(sent)
+    assert grader.wait(30) == -sent
+    _, left = psutil.wait_procs(family, timeout=20)
+    assert not left
+    submitted = folder / "submitted" / "mary" / FIRST.name / FIRST.notebook.name
+    submitted.write_text(nbformat.writes(courses.right(folder, FIRST)))
+    assert graded_again(folder) == {"mary": (4, True)}
+
+
+def test_a_full_disk_is_named_and_what_it_cost_is_graded_again(
+    tmp_path, monkeypatch, quick
+):
+    folder = a_course(tmp_path, "mary")
+
+    def full(*given, **settings):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for place in (
+        "nbconvert.writers.FilesWriter.write",
+        "course_utils.grading.os.fsync",
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, full)
+            (one,) = grading.grade(folder, FIRST.name)
+        assert "No space left on device" in one.problem
+        note = grading.recorded(folder, FIRST.name, "mary")
+        assert not note or note["problem"]
+    assert graded_again(folder) == {"mary": (4, True)}
+
+
+def test_two_graders_take_turns(tmp_path):
+    folder = a_course(tmp_path, "anna", "mary")
+    command = "import sys\nfrom course_utils import grading\nfrom pathlib import Path\n"
+    command += "for one in grading.grade(Path(sys.argv[1]), sys.argv[2]):\n"
+    command += "    print(one.student, one.score, one.done, one.problem)"
+    graders = [
+        subprocess.Popen(
+            [sys.executable, "-c", command, str(folder), FIRST.name],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    lines = [line for one in graders for line in one.communicate()[0].splitlines()]
+    assert sorted(lines) == sorted(
+        f"{student} 4.0 {done} "
+        for student in ("anna", "mary")
+        for done in (True, False)
+    )
+
+
+def test_a_new_submission_or_a_changed_check_is_graded_anew(tmp_path, quick):
+    folder = a_course(tmp_path, "mary")
+    assert graded_again(folder) == {"mary": (4, True)}
+    path = folder / "submitted" / "mary" / FIRST.name / FIRST.notebook.name
+    path.write_text(nbformat.writes(courses.blank(folder, FIRST)))
+    assert graded_again(folder) == {"mary": (4, True)}
+    with book(folder) as gradebook:
+        notebook = gradebook.find_notebook(FIRST.name, FIRST.name)
+        cell = next(c for c in notebook.source_cells if c.name == "check-lookup")
+        cell.source += "\n# changed"
+        gradebook.db.commit()
+    assert graded_again(folder) == {"mary": (4, True)}
+    assert graded_again(folder) == {"mary": (4, False)}
+
+
+def test_the_table_holds_no_zero_that_nobody_earned(tmp_path, quick):
+    folder = a_course(tmp_path, "mary")
+    broken = folder / "submitted" / "paul" / FIRST.name / FIRST.notebook.name
+    broken.parent.mkdir(parents=True)
+    broken.write_text("no notebook")
+    blank = folder / "submitted" / "zoe" / FIRST.name / FIRST.notebook.name
+    blank.parent.mkdir(parents=True)
+    blank.write_text(nbformat.writes(courses.blank(folder, FIRST)))
+    with book(folder) as gradebook:
+        gradebook.update_or_create_student("anna")
+    list(grading.grade(folder, FIRST.name))
+    # What was graded once is refused now: its old score is none.
+    path = folder / "submitted" / "mary" / FIRST.name / FIRST.notebook.name
+    path.unlink()
+    list(grading.grade(folder, FIRST.name))
+    courses.nbgrader_command(folder, "export")
+    with open(folder / "grades.csv", encoding="utf-8") as stream:
+        rows = {row["student_id"]: row for row in csv.DictReader(stream)}
+    assert {name: row["score"] for name, row in rows.items()} == {
+        "anna": "",
+        "mary": "",
+        "paul": "",
+        "zoe": "4.0",
+    }
+    assert rows["anna"]["status"] == "not submitted"
+    assert "refused: there is no" in rows["mary"]["status"]
+    assert "is not JSON, not a notebook" in rows["paul"]["status"]
+    assert rows["zoe"]["status"] == "graded"

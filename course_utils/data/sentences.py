@@ -187,10 +187,7 @@ def encode_sentences(
         When the encoder can be neither found nor fetched.
     """
     name = _name(texts, max_tokens)
-    folders = [cache_folder() / FOLDER]
-    if os.environ.get("COURSE_DATA_SHARED"):
-        shared = Path(os.environ["COURSE_DATA_SHARED"]).expanduser()
-        folders.insert(0, shared / FOLDER)
+    folders = kept_folders()
     for folder in folders:
         kept = _read(folder / name, len(texts))
         if kept is not None:
@@ -211,6 +208,21 @@ def encode_sentences(
         )
         kept = _rounded(texts, max_tokens, progress)
     return kept.astype(np.float32)
+
+
+def kept_folders() -> list[Path]:
+    """Folders that may hold vectors of texts, the own cache last.
+
+    Returns
+    -------
+    list of pathlib.Path
+        That of ``COURSE_DATA_SHARED`` where it is set, and that of the cache.
+    """
+    folders = [cache_folder() / FOLDER]
+    if os.environ.get("COURSE_DATA_SHARED"):
+        shared = Path(os.environ["COURSE_DATA_SHARED"]).expanduser()
+        folders.insert(0, shared / FOLDER)
+    return folders
 
 
 def prepare_news_vectors() -> None:
