@@ -147,8 +147,9 @@ def look(
 
     # --- IPython -------------------------------------------------------------
 
-    shell = sys.modules["IPython"].get_ipython()
-    if shell is not None:
+    ipython = sys.modules.get("IPython")
+    shell = ipython and ipython.get_ipython()
+    if shell:
         manager = shell.input_transformer_manager
         lists = {
             **{f"events.{name}": at for name, at in shell.events.callbacks.items()},

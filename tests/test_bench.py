@@ -33,7 +33,7 @@ OURS = [measured(30.0, [0.90, 0.9223, 0.931]), measured(30.0, [None, None, 0.933
 
 def test_a_tiny_run_measures_both_recipes_and_draws_them(tmp_path):
     plot = tmp_path / "bench.png"
-    options = ["--original-epochs", "1", "--epochs", "1", "--pictures", "1200"]
+    options = ["--original-epochs", "1", "--epochs", "1", "--pictures", "600"]
     ran = subprocess.run(
         [sys.executable, "-m", "course_utils.cli", "bench", "5", *options]
         + ["--plot", str(plot)],

@@ -5,10 +5,24 @@ plausible wrong ones refused for the right reason.
 
 from __future__ import annotations
 
+import functools
+from unittest import mock
+
+from course_utils import data
 from course_utils.checks.core import Check, ExerciseError, NotAttempted
 from tests.lessons import EXERCISES, IDS, LESSONS, answers, module, solution, student
 
 import pytest
+
+
+@pytest.fixture(autouse=True, scope="module")
+def sets_that_are_read_once():
+    """Let checks of the same exercise share the data that each of them reads."""
+    loaders = ("load_fashion_mnist", "load_reuters")
+    once = {name: functools.cache(getattr(data, name)) for name in loaders}
+    with mock.patch.multiple(data, **once):
+        yield
+
 
 each_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=str)
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=IDS)

@@ -48,8 +48,8 @@ print(json.dumps([port.IsMklEnabled(), keras.backend.backend(), switch]))
         ({}, f"{ON}; {ON}", True),
         ({}, f"import course_utils.metric_learning; {OFF}", False),
         # The user's own variables win.
-        ({SWITCH: "0"}, ON, False),
         ({SWITCH: "1", "KERAS_BACKEND": "torch"}, OFF, True),
+        pytest.param({SWITCH: "0"}, ON, False, marks=pytest.mark.long),
     ],
 )
 def test_onednn_is_as_asked_and_nothing_is_said_about_it(variables, asked, on):

@@ -6,7 +6,6 @@ import ast
 import base64
 import hashlib
 import re
-import subprocess
 import sys
 import tomllib
 from contextlib import suppress
@@ -74,13 +73,6 @@ def test_one_version_serves_every_purpose(system):
 @pytest.mark.parametrize("name", audit.LOCKS)
 def test_no_lock_names_what_is_left_out(name):
     assert not LEFT_OUT & {canonicalize_name(one.name) for one, _ in read(name)}
-
-
-def test_torch_and_tensorflow_live_in_one_process():
-    """Tests and benches load both; a lesson never does."""
-    code = "import tensorflow, torch; tensorflow.constant(0)\n"
-    code += "torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 def test_nothing_that_a_lesson_imports_is_missing():
