@@ -98,7 +98,7 @@ def is_local(address: str) -> bool:
 if CLASS_DOMAIN and "://" not in CLASS_DOMAIN:
     CLASS_DOMAIN = f"https://{CLASS_DOMAIN}"
 plain = [] if CLASS_CERTIFICATE else [("CLASS_ADDRESS", CLASS_ADDRESS)]
-if CLASS_DOMAIN.startswith("http:"):
+if urlsplit(CLASS_DOMAIN).scheme == "http":
     plain.append(("CLASS_DOMAIN", CLASS_DOMAIN))
 for name, address in plain:
     if not is_local(address) and CLASS_ALLOW_HTTP != "yes":
@@ -177,7 +177,7 @@ if reason := no_domains():
 else:
     c.JupyterHub.subdomain_host = CLASS_DOMAIN
     # Or a student's server could set a cookie for the hub's domain.
-    c.JupyterHub.cookie_host_prefix_enabled = CLASS_DOMAIN.startswith("https:")
+    c.JupyterHub.cookie_host_prefix_enabled = urlsplit(CLASS_DOMAIN).scheme == "https"
 
 INTERNAL = CLASS_STATE / "internal-tls"
 reason = no_internal_tls()
