@@ -315,6 +315,11 @@ if lessons.is_dir():
     # Only root can become another account; JupyterHub says so where it is not root.
     if os.geteuid() == 0:
         check_reader(repository)
+    # Itself, because a `git` that starts it can end without it.
+    programs = subprocess.run(["git", "--exec-path"], capture_output=True, text=True)
+    daemon = shutil.which("git-daemon", path=programs.stdout.strip())
+    if daemon is None:
+        sys.exit("git-daemon is missing (Fedora: git-daemon); install it.")
     served = repository.relative_to(lessons.resolve().parent)
     address = f"git://127.0.0.1:{CLASS_GIT_PORT}/{served}"
     services.append(
@@ -324,8 +329,7 @@ if lessons.is_dir():
             "cwd": "/",
             "environment": ANY_OWNER,
             "command": [
-                "git",
-                "daemon",
+                daemon,
                 "--listen=127.0.0.1",
                 f"--port={CLASS_GIT_PORT}",
                 f"--base-path={lessons.resolve().parent}",

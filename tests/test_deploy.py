@@ -245,7 +245,7 @@ def start(place, python, group, lessons, data, checkout, packages):
     """Start hubs with the shipped configuration, and stop them in the end."""
     running = []
 
-    def start(tls: Path | None = None, **settings) -> Hub:
+    def start(tls: Path | None = None, within: tuple[str, ...] = (), **settings) -> Hub:
         number, port = len(running), free_port()
         address = f"http://127.0.0.1:{port}"
         config = checkout / "deploy" / CONFIG.name
@@ -266,8 +266,7 @@ def start(place, python, group, lessons, data, checkout, packages):
             hosts = place / "hosts"
             hosts.write_text(f"127.0.0.1 localhost {DOMAIN} any-student.{DOMAIN}\n")
             script = 'mount --bind "$0" /etc/hosts && exec "$@"'
-            within = ["unshare", "--mount", "sh", "-c", script, str(hosts)]
-            command = within + command
+            within = ("unshare", "--mount", "sh", "-c", script, str(hosts))
         own = environment(
             place,
             python,
@@ -284,7 +283,11 @@ def start(place, python, group, lessons, data, checkout, packages):
         log = place / f"hub-{number}.log"
         with open(log, "wb") as stream:
             hub = subprocess.Popen(
-                command, cwd="/", env=own, stdout=stream, stderr=subprocess.STDOUT
+                [*within, *command],
+                cwd="/",
+                env=own,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
             )
         running.append(hub)
         trusted = ssl.create_default_context(cafile=authority)
@@ -973,6 +976,22 @@ def test_the_lessons_are_served_by_an_account_that_cannot_write_them(hub, lesson
         test = ["test", "-w", str(path)]
         as_it = {"user": "nobody", "group": account.pw_gid, "extra_groups": []}
         assert subprocess.run(test, **as_it).returncode == 1
+
+
+@long
+def test_a_hub_that_is_stopped_leaves_nothing_running(start):
+    psutil = classroom().psutil
+    # As a script starts something in the background.
+    within = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
+    hub = psutil.Process(start(within=within).pid)
+    started = hub.children(recursive=True)
+    assert any("--export-all" in process.cmdline() for process in started)
+    hub.terminate()
+    for _ in range(120):
+        if hub.status() == psutil.STATUS_ZOMBIE:
+            break
+        time.sleep(0.5)
+    assert psutil.wait_procs(started, timeout=10)[1] == []
 
 
 @long
