@@ -4,6 +4,8 @@
 made for that purpose. ``make`` calls these. ``here`` installs what lab does into the
 environment that is active, for conda and Binder. ``start`` opens the lessons, after
 ``lab`` where that is still to do. On Windows, write ``py`` in place of ``python3``.
+``hub`` makes the environment in the folder that CLASS_ENVIRONMENT names, with a copy of
+the package, so that students can use it and cannot read this checkout.
 
 It needs nothing but a Python, and is kept readable for old versions of Python, so that
 those too can say what they lack. What it installs stands in requirements/, each file
@@ -23,7 +25,9 @@ import tempfile
 from urllib.request import getproxies, urlopen
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-VENV = os.path.join(HERE, ".venv")
+# Where a class has its environment, if outside this checkout.
+CLASS = os.environ.get("CLASS_ENVIRONMENT", "") if sys.argv[1:2] == ["hub"] else ""
+VENV = os.path.abspath(CLASS or os.path.join(HERE, ".venv"))
 REQUIREMENTS = os.path.join(HERE, "requirements")
 WINDOWS = os.name == "nt"
 VERSION = "{}.{}".format(*sys.version_info[:2])
@@ -73,7 +77,8 @@ def set_up(python, purpose, tools):
         install_torch(installer)
         compiling = installer.start_compiling()
         # What builds this package is among the locked: nothing more is fetched for it.
-        if not installer.run("--no-deps", "--no-build-isolation", "--editable", HERE):
+        own = ("--force-reinstall", HERE) if CLASS else ("--editable", HERE)
+        if not installer.run("--no-deps", "--no-build-isolation", *own):
             installer.stop()
         spell_path_in_ascii(python)
         say("3 of 3: annoy, which is compiled here")
@@ -243,7 +248,10 @@ def make_venv():
     code = f"import sys; sys.exit(sys.version_info[:2] not in {SUPPORTED!r})"
     if os.path.exists(python) and quiet([python, "-c", code]):
         return python
-    say("a new environment in .venv")
+    if CLASS and os.path.isdir(VENV) and os.listdir(VENV):
+        if not os.path.exists(os.path.join(VENV, "pyvenv.cfg")):
+            stop(f"CLASS_ENVIRONMENT={VENV} holds something else; name a new folder.")
+    say(f"a new environment in {CLASS or '.venv'}")
     try:
         import venv
 

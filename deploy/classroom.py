@@ -26,7 +26,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
+
+# The lessons lie in this checkout; an installed copy of the package has none.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from course_utils.lessons import Lesson, find_lessons
 
@@ -205,7 +208,13 @@ def processes(uid: int) -> list[psutil.Process]:
 class Student:
     """One student at a browser."""
 
-    def __init__(self, address: str, account: Account, patience: float) -> None:
+    def __init__(
+        self,
+        address: str,
+        account: Account,
+        patience: float,
+        connector: aiohttp.BaseConnector | None = None,
+    ) -> None:
         self.address = address.rstrip("/")
         self.account = account
         self.patience = patience
@@ -213,7 +222,9 @@ class Student:
         # The cookies are quoted already, and the address may be a number.
         jar = aiohttp.CookieJar(unsafe=True, quote_cookie=False)
         self.session = aiohttp.ClientSession(
-            cookie_jar=jar, timeout=aiohttp.ClientTimeout(total=patience)
+            cookie_jar=jar,
+            timeout=aiohttp.ClientTimeout(total=patience),
+            connector=connector,
         )
 
     async def __aenter__(self) -> Student:
@@ -280,6 +291,8 @@ class Student:
             if server is None:
                 raise Failure("the server did not start; the hub's log says why")
             if server["ready"]:
+                # Elsewhere where each student has a domain.
+                self.own = urljoin(self.address, server["url"]).rstrip("/")
                 return
             await asyncio.sleep(0.5)
         raise Failure(f"no server within {self.patience:.0f} s")
@@ -327,7 +340,10 @@ class Student:
         socket = await self.session.ws_connect(
             f"{self.own}/api/kernels/{number}/channels",
             params={"session_id": session, "_xsrf": self.xsrf(self.own)},
-            headers={"Sec-Fetch-Mode": "websocket", "Origin": self.address},
+            headers={
+                "Sec-Fetch-Mode": "websocket",
+                "Origin": str(URL(self.own).origin()),
+            },
             max_msg_size=0,
             timeout=aiohttp.ClientWSTimeout(ws_receive=self.patience),
         )

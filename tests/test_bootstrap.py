@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
+import importlib.util
 import os
 import re
 import shutil
@@ -208,6 +209,64 @@ def test_an_environment_has_its_programs_where_the_system_wants_them(monkeypatch
     assert bootstrap.program("course") == os.path.join("venv", "bin", "course")
     monkeypatch.setattr(bootstrap, "WINDOWS", True)
     assert bootstrap.program("course") == os.path.join("venv", "Scripts", "course.exe")
+
+
+def started_for(purpose, monkeypatch, **environment):
+    """A fresh copy of the module, as `bootstrap.py purpose` has it."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(sys, "argv", ["bootstrap.py", purpose])
+    spec = importlib.util.spec_from_file_location("fresh", bootstrap.__file__)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("purpose", bootstrap.PURPOSES)
+def test_only_a_class_has_its_environment_elsewhere(monkeypatch, tmp_path, purpose):
+    module = started_for(purpose, monkeypatch, CLASS_ENVIRONMENT=tmp_path)
+    own = os.path.join(module.HERE, ".venv")
+    assert module.VENV == (str(tmp_path) if purpose == "hub" else own)
+    assert started_for(purpose, monkeypatch, CLASS_ENVIRONMENT="").VENV == own
+
+
+@pytest.mark.parametrize(
+    ("folder", "way"), [("x", "--force-reinstall"), ("", "--editable")]
+)
+def test_a_class_gets_a_copy_of_the_package(monkeypatch, tmp_path, folder, way):
+    folder = folder and tmp_path / folder
+    module = started_for("hub", monkeypatch, CLASS_ENVIRONMENT=folder)
+    asked = []
+
+    class Noted(MakesNothing):
+        building = None
+
+        def __init__(self, *_):
+            pass
+
+        def run(self, *arguments):
+            asked.append(arguments)
+            return True
+
+        def __getattr__(self, name):
+            return lambda *_: None
+
+    monkeypatch.setattr(module, "Installer", Noted)
+    monkeypatch.setattr(module, "Annoy", Noted)
+    for name in ("install_torch", "install_proxy", "spell_path_in_ascii"):
+        monkeypatch.setattr(module, name, lambda *_: None)
+    module.set_up("python", "hub", "tools")
+    assert [arguments[-2:] for arguments in asked] == [(way, module.HERE)]
+
+
+def test_a_class_does_not_clear_a_folder_that_holds_something_else(
+    monkeypatch, tmp_path
+):
+    (tmp_path / "thesis.txt").touch()
+    module = started_for("hub", monkeypatch, CLASS_ENVIRONMENT=tmp_path)
+    with pytest.raises(SystemExit, match="holds something else; name a new folder"):
+        module.make_venv()
+    assert (tmp_path / "thesis.txt").exists()
 
 
 @pytest.mark.parametrize("windows", [False, True])

@@ -7,16 +7,23 @@ machine, which they make and remove again; they need to be root for that.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
+import io
 import json
 import os
+import pwd
 import re
 import secrets
+import shlex
 import shutil
 import signal
 import socket
+import ssl
+import stat
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import tomllib
@@ -24,6 +31,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 from course_utils.lessons import ROOT
@@ -147,6 +155,40 @@ def lessons(place):
     return folder
 
 
+def answers_of(lesson) -> list[str]:
+    """Lines of a lesson's solutions, as JSON has them, that its notebook has not.
+
+    One of them may stand elsewhere by chance, most of them only in a copy.
+    """
+    cells = nbformat.read(lesson.solution, as_version=4).cells
+    solved = [cell.source for cell in cells if nbgrader(cell).get("solution")]
+    given = lesson.notebook.read_text(encoding="utf-8")
+    lines = {json.dumps(line.strip())[1:-1] for line in "\n".join(solved).splitlines()}
+    return sorted(line for line in lines if len(line) > 20 and line not in given)
+
+
+@pytest.fixture(scope="module")
+def checkout(place):
+    """The course with its solutions as the README sets it up, closed to students."""
+    folder = place / "checkout"
+    folder.mkdir(mode=0o700)
+    for name in ("deploy", "notebooks", "solutions"):
+        leave = shutil.ignore_patterns("node_modules", "__pycache__")
+        shutil.copytree(ROOT / name, folder / name, ignore=leave)
+    if (DEPLOY / "node_modules").exists():
+        (folder / "deploy/node_modules").symlink_to(DEPLOY / "node_modules")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def packages(place):
+    """A folder with a copy of the package, as the class's environment has one."""
+    leave = shutil.ignore_patterns("__pycache__")
+    folder = place / "packages"
+    shutil.copytree(ROOT / "course_utils", folder / "course_utils", ignore=leave)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def data(place):
     """The course's data in a folder that students may read."""
@@ -165,27 +207,66 @@ class Hub:
     address: str
     group: str
     log: Path
+    pid: int
+    # Of a hub with TLS: who signed its certificate.
+    authority: Path | None = None
 
 
 def environment(place: Path, python: Path, **settings: object) -> dict[str, str]:
     """What the hub is started with."""
     paths = [os.path.dirname(sys.executable), os.environ["PATH"]]
-    made = {**os.environ, "PATH": os.pathsep.join(paths), "PYTHONPATH": str(ROOT)}
-    made["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    made = {**os.environ, "PATH": os.pathsep.join(paths)}
+    made["PYTHONPATH"] = str(place / "packages")
     made["PYTHONDONTWRITEBYTECODE"] = "1"
     if python.is_relative_to(place):
         made["LD_LIBRARY_PATH"] = str(python.parents[1] / "lib")
     return made | {key: str(value) for key, value in settings.items()}
 
 
+DOMAIN = "class.test"
+
+
 @pytest.fixture(scope="module")
-def start(place, python, group, lessons, data):
+def certificate(place):
+    """A certificate for the class's domain and each student's: its folder."""
+    from certipy import Certipy
+
+    folder = place / "tls"
+    maker = Certipy(store_dir=str(folder))
+    maker.create_ca("authority")
+    names = [f"DNS:{DOMAIN}", f"DNS:*.{DOMAIN}", "IP:127.0.0.1"]
+    maker.create_signed_pair("class", "authority", alt_names=names)
+    folder.chmod(0o700)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def start(place, python, group, lessons, data, checkout, packages):
     """Start hubs with the shipped configuration, and stop them in the end."""
     running = []
 
-    def start(**settings) -> Hub:
-        number = len(running)
-        address = f"http://127.0.0.1:{free_port()}"
+    def start(tls: Path | None = None, within: tuple[str, ...] = (), **settings) -> Hub:
+        number, port = len(running), free_port()
+        address = f"http://127.0.0.1:{port}"
+        config = checkout / "deploy" / CONFIG.name
+        command = [str(python), "-m", "jupyterhub", "-f", str(config)]
+        shown, authority = address, None
+        if tls:
+            address = f"https://127.0.0.1:{port}"
+            shown, authority = (
+                f"https://{DOMAIN}:{port}",
+                tls / "authority/authority.crt",
+            )
+            settings |= {
+                "CLASS_DOMAIN": shown,
+                "CLASS_CERTIFICATE": tls / "class/class.crt",
+                "CLASS_KEY": tls / "class/class.key",
+            }
+            # To this hub alone, the names resolve.
+            hosts = place / "hosts"
+            hosts.write_text(f"127.0.0.1 localhost {DOMAIN} any-student.{DOMAIN}\n")
+            script = 'mount --bind "$0" /etc/hosts && exec "$@"'
+            within = ("unshare", "--mount", "sh", "-c", script, str(hosts))
         own = environment(
             place,
             python,
@@ -200,22 +281,30 @@ def start(place, python, group, lessons, data):
             **settings,
         )
         log = place / f"hub-{number}.log"
-        command = [str(python), "-m", "jupyterhub", "-f", str(CONFIG)]
         with open(log, "wb") as stream:
             hub = subprocess.Popen(
-                command, cwd="/", env=own, stdout=stream, stderr=subprocess.STDOUT
+                [*within, *command],
+                cwd="/",
+                env=own,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
             )
         running.append(hub)
+        trusted = ssl.create_default_context(cafile=authority)
         for _ in range(300):
             if hub.poll() is not None:
                 break
             try:
-                with urllib.request.urlopen(f"{address}/hub/health", timeout=5):
-                    return Hub(address, group, log)
+                with urllib.request.urlopen(
+                    f"{address}/hub/health", timeout=5, context=trusted
+                ):
+                    return Hub(shown, group, log, hub.pid, authority)
             except (urllib.error.URLError, OSError):
                 time.sleep(1)
         # The proxy says again and again that the hub is not there yet.
-        said = [line for line in log.read_text().splitlines() if line.startswith("[")]
+        said = [
+            line for line in log.read_text().splitlines() if "ConfigProxy" not in line
+        ]
         pytest.fail("\n".join(["the hub did not start:", *said[-40:]]))
 
     yield start
@@ -232,7 +321,23 @@ def hub(start):
 
 
 def browser(hub, account):
-    return classroom().Student(hub.address, account, PATIENCE)
+    module = classroom()
+    connector = None
+    if hub.authority:
+        trusted = ssl.create_default_context(cafile=hub.authority)
+
+        class Here(module.aiohttp.abc.AbstractResolver):
+            """Every name is this machine."""
+
+            async def resolve(self, host, port=0, family=socket.AF_INET):
+                found = {"hostname": host, "host": "127.0.0.1", "port": port}
+                return [found | {"family": socket.AF_INET, "proto": 0, "flags": 0}]
+
+            async def close(self):
+                pass
+
+        connector = module.aiohttp.TCPConnector(ssl=trusted, resolver=Here())
+    return module.Student(hub.address, account, PATIENCE, connector)
 
 
 async def kernel_of(one):
@@ -248,6 +353,7 @@ async def kernel_of(one):
 # allows no others. What stands below hub.config goes to JupyterHub as it is.
 CHART = {
     "hub.config",
+    "proxy.service.type",
     "singleuser.image.name",
     "singleuser.image.tag",
     "singleuser.memory.guarantee",
@@ -308,7 +414,32 @@ def test_a_students_volume_does_not_hide_what_the_image_keeps_in_its_home(values
     assert PurePosixPath(asked["targetpath"][0]).parts[0] == volume.name
     assert asked["urlpath"] == [f"lab/tree/{asked['targetpath'][0]}/notebooks"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert asked["repo"] == [project["project"]["urls"]["Repository"]]
+    # Which holds the solutions.
+    assert asked["repo"] != [project["project"]["urls"]["Repository"]]
+
+
+def test_a_cluster_has_no_public_address_before_somebody_adds_tls(values):
+    assert values["proxy"] == {"service": {"type": "ClusterIP"}}
+
+
+def test_the_image_of_a_class_builds_and_holds_no_solution(tmp_path):
+    text = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    command = re.search(r"(git archive HEAD [^|]*?)\| tar", text, re.S)[1]
+    command = shlex.split(command.replace("\\\n", " "))
+    archive = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as image:
+        image.extractall(tmp_path, filter="data")
+    assert {path.name for path in tmp_path.iterdir()} >= {
+        *("environment.yml", "postBuild", "bootstrap.py", "requirements", "notebooks")
+    }
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel"]
+    subprocess.run(build, cwd=tmp_path, check=True)
+    answers = answers_of(FIRST)
+    assert answers
+    for path in tmp_path.rglob("*"):
+        if path.suffix in (".ipynb", ".py", ".md"):
+            told = path.read_text(encoding="utf-8")
+            assert sum(answer in told for answer in answers) < len(answers) / 2, path
 
 
 def test_a_cluster_gives_a_student_what_the_course_promises(values):
@@ -373,7 +504,17 @@ def test_sizes_grow_with_the_class_and_with_the_need_of_one():
 
 
 @pytest.fixture
-def configured(tmp_path, monkeypatch):
+def closed(tmp_path):
+    """A checkout's folder deploy/ where students cannot go."""
+    folder = tmp_path / "checkout"
+    folder.mkdir(mode=0o700)
+    (folder / "deploy").mkdir()
+    shutil.copy(CONFIG, folder / "deploy")
+    return folder / "deploy"
+
+
+@pytest.fixture
+def configured(tmp_path, monkeypatch, closed):
     """Load the shipped configuration as JupyterHub does, with settings of one's own."""
 
     def load(**settings):
@@ -382,7 +523,7 @@ def configured(tmp_path, monkeypatch):
         settings = {"CLASS_STATE": tmp_path / "state"} | settings
         for name, value in settings.items():
             monkeypatch.setenv(name, str(value))
-        return PyFileConfigLoader(CONFIG.name, path=str(DEPLOY)).load_config()
+        return PyFileConfigLoader(CONFIG.name, path=str(closed)).load_config()
 
     # The tests' own Python may lie where students cannot go.
     monkeypatch.setattr(sys, "executable", shutil.which("env"))
@@ -416,16 +557,255 @@ def test_without_settings_only_this_machine_is_listened_to(configured):
         assert urlsplit(address).hostname == "127.0.0.1"
 
 
-def test_lessons_of_this_machine_are_handed_out_from_their_folder(configured, tmp_path):
-    folder = tmp_path / "our-lessons"
-    (folder / ".git").mkdir(parents=True)
+def repository(folder: Path, *names: str) -> Path:
+    """A git repository with a file of each name."""
+    git = ["git", "-C", str(folder), "-c", "user.name=x", "-c", "user.email=x@x"]
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    for command in (["init", "-qb", "main"], ["add", "."], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *command], check=True)
+    return folder
+
+
+@pytest.fixture
+def anywhere(place):
+    """A folder of one test that everybody may enter."""
+    folder = place / secrets.token_hex(4)
+    folder.mkdir(mode=0o755)
+    return folder
+
+
+def test_lessons_of_this_machine_are_handed_out_from_their_folder(configured, anywhere):
+    folder = repository(anywhere, "notebooks/a.ipynb")
     config = configured(CLASS_LESSONS=folder, CLASS_GIT_PORT=9999)
     asked = parse_qs(urlsplit(config.Spawner.default_url).query)
-    assert asked["repo"] == ["git://127.0.0.1:9999/our-lessons/.git"]
-    command = command_of(config, "lessons")
+    assert asked["repo"] == [f"git://127.0.0.1:9999/{folder.name}/.git"]
+    (service,) = (s for s in config.JupyterHub.services if s["name"] == "lessons")
     # Nothing but this repository, and to nobody outside.
+    command = service["command"]
     assert "--listen=127.0.0.1" in command and "--strict-paths" in command
     assert command[-1] == str(folder / ".git")
+    assert service["user"] == "nobody"
+
+
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can ask what another account may do"
+)
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("git_user", "change", "words"),
+    [
+        ("root", "true", "must not be root"),
+        ("no-such-account", "true", "is no account"),
+        ("nobody", "chown nobody .git/refs", "not to write"),
+        ("nobody", "chmod o+w .git/config", "not to write"),
+        ("nobody", "chmod 700 .git/objects", "able to read"),
+        ("nobody", "chmod 600 .git/HEAD", "able to read"),
+        ("nobody", "git branch -qm other", "no branch main"),
+        ("nobody", "git rm -qr notebooks && $COMMIT", ""),
+        ("nobody", "mkdir solutions && touch solutions/a && $COMMIT", "solutions"),
+        (
+            "nobody",
+            "mkdir -p x/solutions && touch x/solutions/a && $COMMIT "
+            "&& git rm -qr x && $COMMIT",
+            "solutions",
+        ),
+    ],
+)
+def test_lessons_are_served_by_an_account_that_only_reads_them(
+    configured, anywhere, git_user, change, words
+):
+    folder = repository(anywhere, "notebooks/a.ipynb")
+    commit = "git add . && git -c user.name=x -c user.email=x@x commit -qm x"
+    change = change.replace("$COMMIT", commit)
+    subprocess.run(f"umask 022; {change}", shell=True, cwd=folder, check=True)
+    if not words:
+        configured(CLASS_LESSONS=folder, CLASS_GIT_USER=git_user)
+        return
+    with pytest.raises(SystemExit, match=words):
+        configured(CLASS_LESSONS=folder, CLASS_GIT_USER=git_user)
+
+
+OPEN = [
+    "http://:8000",
+    "http://0.0.0.0:8000",
+    "0.0.0.0:8000",
+    "http://[::]:8000",
+    "http://192.0.2.7",
+    "https://:443",
+    "http://class.example.org",
+    "http://127.0.0.1.example.org",
+    "http://localhost.example.org:8000",
+]
+
+
+@pytest.mark.parametrize("address", OPEN)
+def test_no_public_address_without_tls_unless_somebody_wants_it(
+    configured, address, tmp_path
+):
+    for answer in ("", "no", "0", "true"):
+        with pytest.raises(SystemExit, match="CLASS_ALLOW_HTTP=yes"):
+            configured(CLASS_ADDRESS=address, CLASS_ALLOW_HTTP=answer)
+    assert configured(CLASS_ADDRESS=address, CLASS_ALLOW_HTTP="yes")
+    certificate = tmp_path / "cert.pem"
+    with pytest.raises(SystemExit, match="cert.pem is no file"):
+        configured(CLASS_ADDRESS=address, CLASS_CERTIFICATE=certificate)
+    certificate.touch()
+    assert configured(CLASS_ADDRESS=address, CLASS_CERTIFICATE=certificate)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://127.0.0.1:8000",
+        "http://127.8.7.6:8000",
+        "http://[::1]:8000",
+        "http://localhost:8000",
+        "http+unix://%2Frun%2Fclass.sock",
+    ],
+)
+def test_an_address_of_this_machine_alone_needs_no_tls(configured, address):
+    assert configured(CLASS_ADDRESS=address).JupyterHub.bind_url == address
+
+
+def test_a_domain_without_tls_is_refused_like_an_address(configured):
+    with pytest.raises(SystemExit, match="^CLASS_DOMAIN=http://class.example.org "):
+        configured(CLASS_DOMAIN="http://class.example.org")
+
+
+def resolving(monkeypatch, *names):
+    """Let only these names resolve."""
+
+    def look_up(name, port):
+        if name not in names:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+
+def test_without_a_domain_the_hub_says_what_students_share(configured, capsys):
+    config = configured()
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "No domain for each student: CLASS_DOMAIN is not set.",
+        "No TLS between hub, proxy and servers: CLASS_DOMAIN is not set.",
+    ]
+    assert "subdomain_host" not in config.JupyterHub
+    assert "internal_ssl" not in config.JupyterHub
+    assert config.ConfigurableHTTPProxy.api_url.startswith("http://")
+
+
+@pytest.mark.parametrize("given", ["https://class.test", "class.test", "class.test/"])
+def test_each_student_has_a_domain_where_names_resolve(configured, monkeypatch, given):
+    resolving(monkeypatch, "class.test", "any-student.class.test")
+    config = configured(CLASS_DOMAIN=given)
+    assert config.JupyterHub.subdomain_host == "https://class.test"
+    assert config.JupyterHub.cookie_host_prefix_enabled is True
+
+
+@pytest.mark.parametrize(
+    ("known", "missing"),
+    [([], "class.test"), (["class.test"], "any-student.class.test")],
+)
+def test_a_domain_that_does_not_resolve_is_named(
+    configured, monkeypatch, capsys, known, missing
+):
+    resolving(monkeypatch, *known)
+    config = configured(CLASS_DOMAIN="https://class.test")
+    assert "subdomain_host" not in config.JupyterHub
+    assert (
+        f"No domain for each student: {missing} does not resolve; add a record for "
+        "*.class.test to your DNS.\n" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("says", "reason"),
+    [
+        (None, "does not run (No such file or directory)"),
+        ("--ssl-key", "does not know --client-ssl-ca"),
+        ("--client-ssl-ca", None),
+    ],
+)
+def test_tls_inside_depends_on_the_proxy(
+    configured, closed, monkeypatch, capsys, says, reason
+):
+    pytest.importorskip("certipy", reason="only `make hub` installs it")
+    resolving(monkeypatch)
+    monkeypatch.setenv("PATH", str(closed))
+    proxy = closed / "node_modules/.bin/configurable-http-proxy"
+    if says:
+        proxy.parent.mkdir(parents=True)
+        proxy.write_text(f"#!/bin/sh\necho {says}\n")
+        proxy.chmod(0o755)
+    config = configured(CLASS_DOMAIN="https://class.test")
+    said = capsys.readouterr().err
+    if reason:
+        assert f"No TLS between hub, proxy and servers: {proxy.name}" in said.replace(
+            f"{proxy.parent}/", ""
+        )
+        assert reason in said and "internal_ssl" not in config.JupyterHub
+    else:
+        assert "No TLS" not in said
+        assert config.JupyterHub.internal_ssl is True
+        assert config.JupyterHub.trusted_alt_names == ["DNS:class.test"]
+        assert config.ConfigurableHTTPProxy.api_url.startswith("https://")
+        assert "--ssl-enabled=True" in command_of(config, "cull-idle")
+
+
+def test_without_certipy_there_is_no_tls_inside(configured, monkeypatch, capsys):
+    resolving(monkeypatch)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda n: None if n == "certipy" else found(n)
+    )
+    config = configured(CLASS_DOMAIN="https://class.test")
+    assert "servers: the package certipy is not installed." in capsys.readouterr().err
+    assert "internal_ssl" not in config.JupyterHub
+
+
+@pytest.mark.parametrize("names", [["DNS:class.test"], ["DNS:*.test"], []])
+def test_a_certificate_without_the_students_names_gives_them_no_domain(
+    configured, monkeypatch, capsys, tmp_path, names
+):
+    certipy = pytest.importorskip("certipy", reason="only `make hub` installs it")
+    maker = certipy.Certipy(store_dir=str(tmp_path / "tls"))
+    maker.create_ca("authority")
+    maker.create_signed_pair("class", "authority", alt_names=names)
+    resolving(monkeypatch, "class.test", "any-student.class.test")
+    config = configured(
+        CLASS_DOMAIN="https://class.test",
+        CLASS_CERTIFICATE=tmp_path / "tls/class/class.crt",
+    )
+    assert "class.crt is not valid for *.class.test.\n" in capsys.readouterr().err
+    assert "subdomain_host" not in config.JupyterHub
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o711, 0o701, 0o710, 0o750])
+def test_solutions_that_students_could_read_stop_the_hub(configured, place, mode):
+    # Closed is what pytest makes; this one is open but for the checkout itself.
+    checkout = place / secrets.token_hex(4)
+    shutil.copytree(
+        DEPLOY, checkout / "deploy", ignore=shutil.ignore_patterns("node_*")
+    )
+    loader = PyFileConfigLoader(CONFIG.name, path=str(checkout / "deploy"))
+    checkout.chmod(mode)
+    with pytest.raises(SystemExit, match=f"run `chmod 700 {checkout}`"):
+        loader.load_config()
+
+
+def test_a_package_in_the_closed_checkout_stops_the_hub(
+    configured, closed, monkeypatch
+):
+    inside = closed.parent / "course_utils" / "__init__.py"
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: SimpleNamespace(origin=str(inside))
+    )
+    with pytest.raises(SystemExit, match="CLASS_ENVIRONMENT=/srv/course/env make hub"):
+        configured()
 
 
 def test_lessons_elsewhere_are_fetched_from_there(configured):
@@ -517,6 +897,164 @@ def test_nobody_reaches_what_is_another_students(hub):
             )
             assert status in (403, 404)
             assert await hers.run("assert secret == 42") == []
+
+    with module.accounts(2, hub.group) as (mary, eve):
+        asyncio.run(scene(mary, eve))
+
+
+@long
+def test_students_read_lessons_and_package_and_no_solution(hub, checkout, packages):
+    module = classroom()
+    answers = answers_of(FIRST)
+    solved = checkout / "solutions" / FIRST.solution.name
+    told = solved.read_text(encoding="utf-8")
+    assert answers and all(answer in told for answer in answers)
+
+    async def scene(mary):
+        async with browser(hub, mary) as one:
+            kernel = await kernel_of(one)
+            for path in (
+                checkout,
+                checkout / "solutions",
+                solved,
+                checkout / "notebooks",
+                checkout / "deploy" / CONFIG.name,
+            ):
+                with pytest.raises(module.Failure, match="PermissionError"):
+                    await kernel.run(f"open({str(path)!r}, 'rb')")
+            await kernel.run(
+                "import course_utils\n"
+                f"assert course_utils.__path__ == [{str(packages / 'course_utils')!r}]"
+            )
+            # Of all that lies beside the checkout, too, and of what was handed out.
+            await kernel.run(
+                "import os\n"
+                "from pathlib import Path\n"
+                "seen = 0\n"
+                f"for top in (Path.home(), Path({str(checkout.parent)!r})):\n"
+                "    for folder, _, names in os.walk(top):\n"
+                "        for path in (Path(folder, name) for name in names):\n"
+                "            if path.suffix not in ('.ipynb', '.py', '.md'):\n"
+                "                continue\n"
+                "            if not os.access(path, os.R_OK):\n"
+                "                continue\n"
+                "            seen += 1\n"
+                "            text = path.read_text(encoding='utf-8', errors='ignore')\n"
+                f"            told = sum(answer in text for answer in {answers!r})\n"
+                f"            assert told < {len(answers) / 2}, path\n"
+                "assert seen > 20, seen"
+            )
+
+    with module.accounts(1, hub.group) as (mary,):
+        asyncio.run(scene(mary))
+
+
+@long
+def test_the_lessons_are_served_by_an_account_that_cannot_write_them(hub, lessons):
+    psutil = classroom().psutil
+    served = {}
+    for process in psutil.Process(hub.pid).children(recursive=True):
+        with contextlib.suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+            command = process.cmdline()
+            if command[-1:] == [str(lessons / ".git")] and "--export-all" in command:
+                served[process] = command
+    assert served
+    account = pwd.getpwnam("nobody")
+    for process in served:
+        assert set(process.uids()) == {account.pw_uid}
+        assert set(process.gids()) == {account.pw_gid}
+    port = re.search(r"--port=(\d+)", " ".join(served[process]))[1]
+    address = f"git://127.0.0.1:{port}/{lessons.name}/.git"
+    read = subprocess.run(["git", "ls-remote", address], capture_output=True, text=True)
+    assert "refs/heads/main" in read.stdout, read.stderr
+    git = ["git", "-C", str(lessons), "push", address, "main:mine"]
+    assert subprocess.run(git, capture_output=True).returncode != 0
+    for other in (lessons.parent, Path("/"), lessons.parent / "checkout"):
+        asked = ["git", "ls-remote", f"git://127.0.0.1:{port}/{other.name}/.git"]
+        assert subprocess.run(asked, capture_output=True).returncode != 0
+    for path in (lessons / ".git", lessons / ".git/config", lessons / "notebooks"):
+        test = ["test", "-w", str(path)]
+        as_it = {"user": "nobody", "group": account.pw_gid, "extra_groups": []}
+        assert subprocess.run(test, **as_it).returncode == 1
+
+
+@long
+def test_a_hub_that_is_stopped_leaves_nothing_running(start):
+    psutil = classroom().psutil
+    # As a script starts something in the background.
+    within = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
+    hub = psutil.Process(start(within=within).pid)
+    started = hub.children(recursive=True)
+    assert any("--export-all" in process.cmdline() for process in started)
+    hub.terminate()
+    for _ in range(120):
+        if hub.status() == psutil.STATUS_ZOMBIE:
+            break
+        time.sleep(0.5)
+    assert psutil.wait_procs(started, timeout=10)[1] == []
+
+
+@long
+def test_each_student_has_a_domain_and_every_connection_tls(start, certificate, place):
+    module = classroom()
+    hub = start(tls=certificate, CLASS_IDLE_MINUTES=60)
+    assert "No domain" not in hub.log.read_text()
+    assert "No TLS" not in hub.log.read_text()
+    owned = place / "owned-by-root"
+    owned.mkdir(mode=0o755)
+
+    def server_of(account):
+        for process in module.processes(account.uid):
+            if url := process.environ().get("JUPYTERHUB_SERVICE_URL"):
+                return url
+        raise AssertionError(f"{account.name} has no server")
+
+    async def scene(mary, eve):
+        async with browser(hub, mary) as one, browser(hub, eve) as other:
+            # Where JupyterHub itself would hand root's certificates out.
+            (eve.home / ".jupyterhub").symlink_to(owned)
+            hers, his = await kernel_of(one), await kernel_of(other)
+            assert owned.stat().st_uid == 0 and not list(owned.iterdir())
+            assert urlsplit(one.own).hostname == f"{mary.name}.{DOMAIN}"
+            assert urlsplit(other.own).hostname == f"{eve.name}.{DOMAIN}"
+            await hers.run("secret = 42; open('mine.txt', 'w').write('private')")
+            for page in ("api/contents/mine.txt", "api/kernels", "files/mine.txt"):
+                status, text = await other.request("GET", f"{one.own}/{page}")
+                assert status in (403, 404), (page, status)
+                assert "private" not in text
+            # No cookie of a student's domain counts at the hub's or at another's.
+            names = {cookie.key for cookie in other.session.cookie_jar}
+            assert any(name.startswith("__Host-jupyterhub-hub") for name in names)
+            assert any(name.startswith("__Host-jupyterhub-user") for name in names)
+            # Past the proxy: without a certificate, and with his own.
+            address = server_of(mary)
+            assert address.startswith("https://127.0.0.1:")
+            await his.run(
+                "import os, ssl, urllib.request\n"
+                "def ask(own):\n"
+                "    trust = ssl._create_unverified_context()\n"
+                "    if own:\n"
+                "        env = os.environ\n"
+                "        trust.load_cert_chain(env['JUPYTERHUB_SSL_CERTFILE'],\n"
+                "                              env['JUPYTERHUB_SSL_KEYFILE'])\n"
+                f"    address = {address + 'api'!r}\n"
+                "    return urllib.request.urlopen(address, context=trust)\n"
+                "for own in (False, True):\n"
+                "    try:\n"
+                "        ask(own)\n"
+                "    except OSError as error:\n"
+                "        assert 'ssl' in repr(error).lower(), repr(error)\n"
+                "    else:\n"
+                "        assert False, own"
+            )
+            handed = hub.log.with_name(hub.log.stem.replace("hub", "state") + "-tls")
+            assert stat.S_IMODE(handed.stat().st_mode) == 0o711
+            for path in (handed / mary.name).iterdir():
+                with pytest.raises(module.Failure, match="PermissionError"):
+                    await his.run(f"open({str(path)!r})")
+            assert await hers.run("assert secret == 42") == []
+            await one.stop_server()
+            await one.start_server()
 
     with module.accounts(2, hub.group) as (mary, eve):
         asyncio.run(scene(mary, eve))
@@ -639,9 +1177,10 @@ def test_new_and_deleted_lessons_arrive_and_a_students_work_is_kept(hub, lessons
 
 
 @long
-def test_a_server_at_which_nothing_happens_is_stopped(start):
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_server_at_which_nothing_happens_is_stopped(start, certificate, encrypted):
     module = classroom()
-    hub = start(CLASS_IDLE_MINUTES=0.2)
+    hub = start(tls=certificate if encrypted else None, CLASS_IDLE_MINUTES=0.2)
 
     async def scene(mary):
         async with browser(hub, mary) as one:
