@@ -73,6 +73,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of a pipe, such as `head`, has gone.
         sys.stderr.close()
         return 141
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"{error.filename}: {error.strerror}.", file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        # What pathlib raises for a user who has no line in /etc/passwd either.
+        if "home directory" not in str(error):
+            raise
+        print(
+            "There is no home folder: set HOME to the full path of a folder that you "
+            "can write to.",
+            file=sys.stderr,
+        )
+        return 1
 
 
 def _parser(with_bench: bool) -> argparse.ArgumentParser:

@@ -100,6 +100,37 @@ def test_a_vector_does_not_hang_on_the_texts_beside_it():
     assert encoder.encode([]).shape == (0, 384)
 
 
+@pytest.mark.parametrize("wrap", [str, np.str_, np.array])
+def test_one_string_is_one_text_and_not_its_letters(own_cache, counted, wrap):
+    encoder = load_sentence_encoder()
+    expected = encoder.encode([TEXTS[0]])
+    np.testing.assert_array_equal(encoder.encode(wrap(TEXTS[0])), expected)
+    embedded = encoder.embed(wrap(TEXTS[0])).detach().numpy()
+    np.testing.assert_allclose(embedded, expected, atol=2e-5)
+    kept = encode_sentences(wrap(TEXTS[0]))
+    np.testing.assert_allclose(kept, expected, atol=1e-3)
+    assert np.array_equal(encode_sentences([TEXTS[0]]), kept)
+    assert len(list(own_cache.glob("*.npy"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["fine", None], "Text 1 is None, not a string"),
+        ([["two", "words"]], "Text 0 is .'two', 'words'., not a string"),
+        ([float("nan")], "Text 0 is nan, not a string"),
+        (b"bytes", "decode them first"),
+        (["cut \ud83d"], "Text 0 holds half a character"),
+    ],
+    ids=ascii,
+)
+def test_what_is_no_text_is_refused_in_one_sentence(own_cache, texts, words):
+    encoder = load_sentence_encoder()
+    for encode in (encoder.encode, encoder.embed, encode_sentences):
+        with pytest.raises(ValueError, match=words):
+            encode(texts)
+
+
 def test_what_is_past_the_last_token_is_not_read():
     vectors = load_sentence_encoder().encode(
         ["word " * 20 + end for end in ("ice", "war")], max_tokens=12

@@ -13,8 +13,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from course_utils.data.fetch import cache_folder, digest, fetch, locked
+from course_utils.data.fetch import (
+    cache_folder,
+    digest,
+    fetch,
+    locked,
+    shared_folder,
+)
 from course_utils.errors import DataError
+from course_utils.text import as_list, broken_character
 
 import numpy as np
 
@@ -67,7 +74,7 @@ class SentenceEncoder:
         Parameters
         ----------
         texts : sequence of str
-            Any number.
+            Any number; one string is one text.
         max_tokens : int
             Words and pieces of words that are read of each, at most 512; the rest
             is cut off.
@@ -86,8 +93,8 @@ class SentenceEncoder:
         """
         import torch
 
-        vectors = np.zeros((len(texts), WIDTH), np.float32)
         ids = self._tokens(texts, max_tokens)
+        vectors = np.zeros((len(ids), WIDTH), np.float32)
         self.network.eval()
         for rows in _reported(_batches(ids), ids, progress):
             with torch.inference_mode():
@@ -102,7 +109,7 @@ class SentenceEncoder:
         Parameters
         ----------
         texts : sequence of str
-            At least one; all are computed at once.
+            At least one, or one string; all are computed at once.
         max_tokens : int
             As for `encode`.
 
@@ -124,7 +131,8 @@ class SentenceEncoder:
             raise ValueError(f"max_tokens is {max_tokens}; choose 3 to 512.")
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(max_tokens)
-        return [read.ids for read in self.tokenizer.encode_batch_fast(list(texts))]
+        listed = as_strings(texts)
+        return [read.ids for read in self.tokenizer.encode_batch_fast(listed)]
 
     def _means(self, ids: Sequence[Sequence[int]]) -> Tensor:
         """Mean over each text's own tokens, of length 1."""
@@ -138,6 +146,35 @@ class SentenceEncoder:
         states = self.network(table, real[..., 0]).last_hidden_state
         means = (states * real).sum(dim=1) / real.sum(dim=1)
         return torch.nn.functional.normalize(means)
+
+
+def as_strings(texts: Any) -> list[str]:
+    """Give texts as a list of strings; one string is one text.
+
+    Parameters
+    ----------
+    texts : iterable of str, or str
+        What a caller gave.
+
+    Returns
+    -------
+    list of str
+        The texts in their order.
+
+    Raises
+    ------
+    ValueError
+        When one of them is no string, or cannot be written as UTF-8.
+    """
+    listed = as_list(texts)
+    for place, text in enumerate(listed):
+        if not isinstance(text, str):
+            raise ValueError(
+                f"Text {place} is {text!r:.60}, not a string."
+            )
+        if problem := broken_character(text):
+            raise ValueError(f"Text {place} {problem}.")
+    return listed
 
 
 @cache
@@ -168,7 +205,7 @@ def encode_sentences(
     Parameters
     ----------
     texts : sequence of str
-        Any number.
+        Any number; one string is one text.
     max_tokens : int
         As for `SentenceEncoder.encode`.
     progress : bool
@@ -186,10 +223,10 @@ def encode_sentences(
     DataError
         When the encoder can be neither found nor fetched.
     """
+    texts = as_strings(texts)
     name = _name(texts, max_tokens)
     folders = [cache_folder() / FOLDER]
-    if os.environ.get("COURSE_DATA_SHARED"):
-        shared = Path(os.environ["COURSE_DATA_SHARED"]).expanduser()
+    if shared := shared_folder():
         folders.insert(0, shared / FOLDER)
     for folder in folders:
         kept = _read(folder / name, len(texts))
@@ -233,7 +270,7 @@ def _name(texts: Sequence[str], max_tokens: int) -> str:
     told = hashlib.sha256(f"{weights} {max_tokens} {len(texts)}\n".encode())
     for text in texts:
         # Each text's own digest: no two lists of texts run together alike.
-        told.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+        told.update(hashlib.sha256(text.encode()).digest())
     return f"{told.hexdigest()}.npy"
 
 
