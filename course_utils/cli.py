@@ -373,6 +373,11 @@ def _data(options: argparse.Namespace) -> int:
 def _export_data(names: Sequence[str], folder: Path) -> int:
     from course_utils.data.fetch import export, open_mirror
 
+    folder = Path(os.path.expanduser(folder))
+    if str(folder).startswith("~"):
+        raise CourseError(
+            f"There is no home folder for {folder}: write the full path of the mirror."
+        )
     open_mirror(folder)
     failed = False
     for name in names:

@@ -219,6 +219,10 @@ def test_a_build_on_a_full_disk_loses_nothing(
     path, work = everything_to_write
     before = contents(copies)
     for number in itertools.count():
+        for name in contents(copies).keys() - before.keys():
+            (copies / name).unlink()
+        for name, held in before.items():
+            (copies / name).write_bytes(held)
         with monkeypatch.context() as patched:
             refuse(patched, call, number)
             status = main(["build"])

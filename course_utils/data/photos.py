@@ -251,9 +251,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         return sorted(entries, key=lambda entry: entry.name)
 
 
-def _list_class(
-    root: Path, folder: Path, left_out: list[tuple[str, str]]
-) -> list[str]:
+def _list_class(root: Path, folder: Path, left_out: list[tuple[str, str]]) -> list[str]:
     """List the files of a class, at any depth, without following links to folders."""
     files = []
     for entry in _entries(folder):
@@ -537,9 +535,9 @@ def _read_index(folder: Path) -> dict[str, Any] | None:
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         for row in index["photos"]:
-            path = folder / row["side"] / row["file"]
-            if path.stat().st_size != row["bytes"] or not os.access(path, os.R_OK):
-                return None
+            with open(folder / row["side"] / row["file"], "rb") as photo:
+                if os.fstat(photo.fileno()).st_size != row["bytes"]:
+                    return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return index

@@ -169,9 +169,7 @@ def as_strings(texts: Any) -> list[str]:
     listed = as_list(texts)
     for place, text in enumerate(listed):
         if not isinstance(text, str):
-            raise ValueError(
-                f"Text {place} is {text!r:.60}, not a string."
-            )
+            raise ValueError(f"Text {place} is {text!r:.60}, not a string.")
         if problem := broken_character(text):
             raise ValueError(f"Text {place} {problem}.")
     return listed

@@ -420,8 +420,7 @@ def _download(attempt: Attempt, url: str, target: Path, file: File) -> None:
         timeout=attempt.timeout,
         # Packed for the way, a file would come out with other bytes.
         headers={"Accept-Encoding": "identity"},
-        # The text that comes with a redirection would be read to its end.
-        hooks={"response": lambda answer, **_: answer.is_redirect and answer.close()},
+        hooks={"response": _leave_redirection_unread},
     )
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -446,6 +445,12 @@ def _download(attempt: Attempt, url: str, target: Path, file: File) -> None:
     finally:
         if bar is not False:
             bar.close()
+
+
+def _leave_redirection_unread(answer: Any, **_: object) -> None:
+    """Close it: requests would read the text that comes with it to its end."""
+    if answer.is_redirect:
+        answer.close()
 
 
 def _url_in_reach(dataset: DataSet, source: Source) -> bool:
