@@ -148,7 +148,7 @@ def _disk() -> list[Finding]:
     # Unlike Path.exists, it takes a folder that may not be looked into for none.
     existing = next(p for p in (folder, *folder.parents) if os.path.exists(p))
     free = shutil.disk_usage(existing).free // 2**20
-    writable = os.path.isdir(existing) and os.access(existing, os.W_OK | os.X_OK)
+    writable = os.path.isdir(existing) and _may(existing, os.W_OK | os.X_OK)
     complete = all(locate(one.name) for one in catalog().values() if one.lessons)
     return [
         Finding(
@@ -164,9 +164,14 @@ def _disk() -> list[Finding]:
     ]
 
 
+def _may(folder: Path, rights: int) -> bool:
+    effective = os.access in os.supports_effective_ids
+    return os.access(folder, rights, effective_ids=effective)
+
+
 def _shared() -> list[Finding]:
     given, folder = os.environ.get("COURSE_DATA_SHARED"), shared_folder()
-    if not given or (folder and os.access(folder, os.R_OK | os.X_OK)):
+    if not given or (folder and _may(folder, os.R_OK | os.X_OK)):
         return []
     what = f"COURSE_DATA_SHARED is {given}, which cannot be read: it is passed over"
     return [Finding(True, what)]

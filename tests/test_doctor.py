@@ -75,7 +75,7 @@ def test_a_shared_folder_that_cannot_be_read_is_told(
     monkeypatch.setenv("COURSE_DATA_SHARED", place)
     monkeypatch.setattr(doctor, "locate", lambda name: None)
     if folder == "closed":
-        monkeypatch.setattr(doctor.os, "access", lambda *_: False)
+        monkeypatch.setattr(doctor.os, "access", lambda *_, **__: False)
     told = [one.what for one in doctor._disk() if "COURSE_DATA_SHARED" in one.what]
     assert told == [
         f"COURSE_DATA_SHARED is {place}, which cannot be read: it is passed over"

@@ -101,7 +101,7 @@ def test_a_vector_does_not_hang_on_the_texts_beside_it():
 
 
 @pytest.mark.parametrize("wrap", [str, np.str_, np.array])
-def test_one_string_is_one_text_and_not_its_letters(own_cache, counted, wrap):
+def test_one_string_is_one_text_and_not_its_letters(own_cache, wrap):
     encoder = load_sentence_encoder()
     expected = encoder.encode([TEXTS[0]])
     np.testing.assert_array_equal(encoder.encode(wrap(TEXTS[0])), expected)
