@@ -330,8 +330,8 @@ def _from_debian(attempt: Attempt) -> Path:
     installed = Path("/") / source["folder"]
     if not _problem(attempt.wanted, installed):
         for file in attempt.wanted:
-            with open(installed / file.name, "rb") as stream:
-                copy(stream, folder / file.name, file)
+            with open(installed / file.name, "rb") as whole:
+                copy(whole, folder / file.name, file)
         return folder
     for tool in ("apt-get", "dpkg-deb"):
         if not shutil.which(tool):
