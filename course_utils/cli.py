@@ -74,9 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 141
     except OSError as error:
-        if error.filename is None:
+        if error.strerror is None:
             raise
-        print(f"{error.filename}: {error.strerror}.", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{where}{error.strerror}.", file=sys.stderr)
         return 1
     except RuntimeError as error:
         # What pathlib raises for a user who has no line in /etc/passwd either.

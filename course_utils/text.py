@@ -36,11 +36,14 @@ def as_list(texts: Any) -> list[Any]:
     Raises
     ------
     ValueError
-        For bytes, whose elements are numbers.
+        For bytes, whose elements are numbers, and for tables.
     """
     if isinstance(texts, bytes | bytearray):
         raise ValueError("Texts came as bytes; decode them first: `.decode()`.")
-    if getattr(texts, "ndim", 1) == 0:
+    n_axes = getattr(texts, "ndim", 1)
+    if n_axes > 1:
+        raise ValueError("Texts came as a table; give one of its columns.")
+    if n_axes == 0:
         texts = texts.item()
     return [texts] if isinstance(texts, str) else list(texts)
 

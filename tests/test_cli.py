@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -109,6 +110,21 @@ def test_another_runtime_error_is_not_taken_for_a_missing_home(monkeypatch):
     monkeypatch.setattr(LabApp, "launch_instance", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         main(["lab", "--allow-root"])
+
+
+@pytest.mark.parametrize("file", [None, "/some/file"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EIO])
+def test_what_a_system_refuses_is_one_sentence(number, file, monkeypatch, capsys):
+    from course_utils import authoring
+
+    said = os.strerror(number)
+
+    def refuse(_):
+        raise OSError(number, said, file) if file else OSError(number, said)
+
+    monkeypatch.setattr(authoring, "compare", refuse)
+    assert main(["build", "--check"]) == 1
+    assert capsys.readouterr().err == (f"{file}: " if file else "") + f"{said}.\n"
 
 
 @pytest.mark.parametrize("place", ["~nosuchuser/mirror", "~nosuchuser"])

@@ -7,6 +7,7 @@ import unicodedata
 from course_utils.text import Vocabulary, tokenize
 
 import numpy as np
+import pandas as pd
 import pytest
 
 TEXTS = ["The film is GOOD, good!", "the end... isn't the END"]
@@ -56,9 +57,24 @@ def test_one_string_is_one_text_and_not_its_letters(wrap):
     assert vocabulary.words[2:] == ["how", "are", "you"]
 
 
-def test_bytes_are_no_texts():
-    with pytest.raises(ValueError, match="decode them first"):
-        Vocabulary.from_texts(b"How are you?", 10)
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (b"How are you?", "decode them first"),
+        (np.array([["How"], ["are"]]), "one of its columns"),
+        (pd.DataFrame({"text": ["How", "are"]}), "one of its columns"),
+    ],
+    ids=["bytes", "array", "table"],
+)
+def test_what_only_looks_like_a_list_of_texts_is_refused(given, words):
+    with pytest.raises(ValueError, match=words):
+        Vocabulary.from_texts(given, 10)
+
+
+def test_a_column_a_tuple_and_a_generator_are_lists_of_texts():
+    for make in (pd.Series, np.array, tuple, iter):
+        vocabulary = Vocabulary.from_texts(make(["How how", "are"]), 10)
+        assert vocabulary.words[2:] == ["how", "are"]
 
 
 def test_ids_go_by_frequency_then_by_alphabet():
