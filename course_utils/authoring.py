@@ -17,7 +17,7 @@ from typing import Any
 from course_utils.commands import set_up
 from course_utils.errors import CourseError
 from course_utils.lessons import NOTEBOOKS, ROOT, Lesson, all_lessons, pictures_in
-from course_utils.runner import read_record
+from course_utils.runner import read_record, write_files
 
 import nbformat
 
@@ -111,6 +111,9 @@ def compare(lesson: Lesson) -> Difference | None:
         found = lesson.notebook.read_text(encoding="utf-8")
     except FileNotFoundError:
         return Difference(lesson, "there is no student notebook yet")
+    except OSError as error:
+        reason = f"the student notebook cannot be read ({error.strerror})"
+        return Difference(lesson, reason)
     except UnicodeDecodeError:
         return Difference(lesson, "the student notebook is not UTF-8 text")
     if found != expected:
@@ -180,28 +183,27 @@ def build(lesson: Lesson) -> tuple[bool, Path | None]:
     Raises
     ------
     CourseError
-        As `student_version`.
+        As `student_version`; when something cannot be written, and then nothing is.
     """
     text = student_version(lesson.solution)
     target = lesson.notebook
     old = target.read_bytes() if target.exists() else None
     new = text.encode()
     kept = None
+    contents: dict[Path, bytes] = {}
     if old != new:
         if old is not None and not _is_ours(target, old):
             kept = _free_name(target)
-            target.rename(kept)
-        target.parent.mkdir(exist_ok=True)
-        staged = target.with_suffix(".part")
-        staged.write_bytes(new)
-        staged.replace(target)
-    stamps = _stamps()
-    stamps[target.name] = hashlib.sha256(new).hexdigest()
-    STAMPS.write_text(json.dumps(stamps, indent=1) + "\n", encoding="utf-8")
+            contents[kept] = old
+        contents[target] = new
     stale = _stale_pictures(lesson)
-    for _, picture, drawn in stale:
-        picture.parent.mkdir(exist_ok=True)
-        picture.write_bytes(drawn)
+    contents |= {picture: drawn for _, picture, drawn in stale}
+    stamps = _stamps()
+    stamp = hashlib.sha256(new).hexdigest()
+    if stamps.get(target.name) != stamp:
+        stamps[target.name] = stamp
+        contents[STAMPS] = (json.dumps(stamps, indent=1) + "\n").encode()
+    write_files(contents)
     return old != new or bool(stale), kept
 
 
@@ -293,7 +295,7 @@ def write_readme() -> bool:
     """
     old, new = _readme_with_table()
     if old != new:
-        README.write_text(new, encoding="utf-8", newline="\n")
+        write_files({README: new.encode()})
     return old != new
 
 

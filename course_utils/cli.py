@@ -73,6 +73,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of a pipe, such as `head`, has gone.
         sys.stderr.close()
         return 141
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{where}{error.strerror}.", file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        # What pathlib raises for a user who has no line in /etc/passwd either.
+        if "home directory" not in str(error):
+            raise
+        print(
+            "There is no home folder: set HOME to the full path of a folder that you "
+            "can write to.",
+            file=sys.stderr,
+        )
+        return 1
 
 
 def _parser(with_bench: bool) -> argparse.ArgumentParser:
@@ -359,6 +375,11 @@ def _data(options: argparse.Namespace) -> int:
 def _export_data(names: Sequence[str], folder: Path) -> int:
     from course_utils.data.fetch import export, open_mirror
 
+    folder = Path(os.path.expanduser(folder))
+    if str(folder).startswith("~"):
+        raise CourseError(
+            f"There is no home folder for {folder}: write the full path of the mirror."
+        )
     open_mirror(folder)
     failed = False
     for name in names:

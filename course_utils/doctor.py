@@ -20,8 +20,10 @@ from course_utils.data.fetch import (
     describe,
     locate,
     reachable,
+    shared_folder,
 )
-from course_utils.errors import CourseError
+from course_utils.data.fetch.files import _problem
+from course_utils.errors import CourseError, DataError
 from course_utils.lessons import all_lessons
 
 MEMORY_NEEDED_MB = 2048
@@ -137,10 +139,16 @@ def _memory() -> list[Finding]:
 
 
 def _disk() -> list[Finding]:
-    folder = cache_folder()
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    packages = f"{size_mb(Path(sys.prefix)):,} MB of packages in {sys.prefix}"
+    try:
+        folder = cache_folder()
+    except DataError as error:
+        what, cure = str(error).split(". ", 1)
+        return [Finding(False, what, cure), Finding(True, packages)]
+    # Unlike Path.exists, it takes a folder that may not be looked into for none.
+    existing = next(p for p in (folder, *folder.parents) if os.path.exists(p))
     free = shutil.disk_usage(existing).free // 2**20
-    writable = os.access(existing, os.W_OK)
+    writable = os.path.isdir(existing) and _may(existing, os.W_OK | os.X_OK)
     complete = all(locate(one.name) for one in catalog().values() if one.lessons)
     return [
         Finding(
@@ -151,8 +159,22 @@ def _disk() -> list[Finding]:
             "Set COURSE_DATA_DIR to a folder that you can write to, with "
             f"{DISK_NEEDED_MB:,} MB free.",
         ),
-        Finding(True, f"{size_mb(Path(sys.prefix)):,} MB of packages in {sys.prefix}"),
+        *_shared(),
+        Finding(True, packages),
     ]
+
+
+def _may(folder: Path, rights: int) -> bool:
+    effective = os.access in os.supports_effective_ids
+    return os.access(folder, rights, effective_ids=effective)
+
+
+def _shared() -> list[Finding]:
+    given, folder = os.environ.get("COURSE_DATA_SHARED"), shared_folder()
+    if not given or (folder and _may(folder, os.R_OK | os.X_OK)):
+        return []
+    what = f"COURSE_DATA_SHARED is {given}, which cannot be read: it is passed over"
+    return [Finding(True, what)]
 
 
 def size_mb(folder: Path) -> int:
@@ -236,7 +258,11 @@ def _annoy() -> list[Finding]:
 
 
 def _data() -> list[Finding]:
-    findings = []
+    findings: list[Finding] = []
+    try:
+        cache = cache_folder()
+    except DataError:  # `_disk` tells
+        return findings
     numbers = {lesson.number for lesson in all_lessons()}
     needed = [one for one in catalog().values() if numbers & set(one.lessons)]
     for dataset in needed:
@@ -255,10 +281,12 @@ def _data() -> list[Finding]:
             )
             continue
         answers = reachable(dataset)
+        problem = _problem(dataset.files, cache / dataset.name)
+        harm = "" if problem.endswith("is missing") else f" ({problem})"
         findings.append(
             Finding(
                 answers,
-                f"data '{dataset.name}' is not here yet and "
+                f"data '{dataset.name}' is not here yet{harm} and "
                 + ("can be fetched" if answers else "cannot be fetched"),
                 f"Run `course data {dataset.name} --export DIR` where there is a "
                 "connection and set COURSE_DATA_MIRROR to that folder, or set "

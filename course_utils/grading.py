@@ -26,7 +26,6 @@ from typing import Any
 
 from course_utils import checks, probe, sandbox
 from course_utils.data.fetch import catalog, locate, prepare
-from course_utils.data.sentences import kept_folders
 from course_utils.errors import CourseError, UsageError
 from course_utils.lessons import pictures_in
 
@@ -554,7 +553,7 @@ def _data_of(name: str) -> list[str]:
 def _readable(name: str) -> dict[str, str]:
     """Paths that a lesson reads, by their places in the sandbox.
 
-    Its data, what was computed from them, and matplotlib's list of fonts.
+    Its data, and matplotlib's list of fonts.
     """
     import matplotlib.font_manager  # makes its list of fonts, which takes seconds
 
@@ -572,10 +571,6 @@ def _readable(name: str) -> dict[str, str]:
         for one, at in found.items()
         if at and at[0] in ("shared", "cache")
     }
-    if "sentence-encoder" in sets:
-        for folder in kept_folders():
-            if folder.is_dir():
-                read[str(folder.resolve())] = f"{DATA}/{folder.name}"
     for path in Path(matplotlib.get_cachedir()).glob("fontlist-*.json"):
         read[str(path)] = f"{sandbox.HOME}/.cache/matplotlib/{path.name}"
     return read

@@ -2,11 +2,13 @@
 
 Both look at every pair of a batch. Both have Keras's form ``loss(y_true, y_pred)``
 and are written with ``keras.ops``, so that they run on any of its backends. They are
-registered: a network compiled with one can be cloned, saved and loaded.
+registered: a network compiled with one can be cloned, saved and loaded. Vectors of
+half precision are widened to float32, and so is the loss.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from course_utils.frameworks import import_keras
@@ -16,6 +18,9 @@ ops, saving = keras.ops, keras.saving
 
 # Far below any similarity, yet finite: infinity times zero would be NaN.
 NEVER = -1e9
+# From here on, two whole numbers may be one and the same number of that type. Keras
+# turns a batch's labels into float32 before a loss sees them.
+MERGED_FROM = {"bfloat16": 2**8, "float16": 2**11, "float32": 2**24, "float64": 2**53}
 
 
 @saving.register_keras_serializable(package="course_utils")
@@ -28,7 +33,7 @@ def contrastive(y_true: Any, y_pred: Any, *, margin: float = 1.0) -> Any:
     Parameters
     ----------
     y_true : array of shape (n,) or (n, 1)
-        Labels.
+        Labels, below 2²⁴ where they reach the loss through Keras's ``fit``.
     y_pred : array of shape (n, embedding_dim), float
         Vectors.
     margin : float
@@ -43,7 +48,9 @@ def contrastive(y_true: Any, y_pred: Any, *, margin: float = 1.0) -> Any:
     Raises
     ------
     ValueError
-        When `margin` is not above 0.
+        When `margin` is not above 0, or labels are so large that two of them may be
+        the same floating-point number. In a graph compiled by XLA the loss is NaN
+        then.
 
     References
     ----------
@@ -52,6 +59,7 @@ def contrastive(y_true: Any, y_pred: Any, *, margin: float = 1.0) -> Any:
     """
     if not margin > 0:
         raise ValueError(f"margin is {margin}; choose a number above 0.")
+    y_pred = _widened(y_pred)
     same, itself = _pairs(y_true, y_pred)
     norms = ops.sum(ops.square(y_pred), axis=1)
     products = ops.matmul(y_pred, ops.transpose(y_pred))
@@ -78,7 +86,7 @@ def supervised_contrastive(
     Parameters
     ----------
     y_true : array of shape (n,) or (n, 1)
-        Labels.
+        Labels, below 2²⁴ where they reach the loss through Keras's ``fit``.
     y_pred : array of shape (n, embedding_dim), float
         Vectors of length 1.
     temperature : float
@@ -92,7 +100,9 @@ def supervised_contrastive(
     Raises
     ------
     ValueError
-        When `temperature` is not above 0.
+        When `temperature` is not above 0, or labels are so large that two of them may
+        be the same floating-point number. In a graph compiled by XLA the loss is NaN
+        then.
 
     References
     ----------
@@ -100,6 +110,7 @@ def supervised_contrastive(
     """
     if not temperature > 0:
         raise ValueError(f"temperature is {temperature}; choose a number above 0.")
+    y_pred = _widened(y_pred)
     same, itself = _pairs(y_true, y_pred)
     similarity = ops.matmul(y_pred, ops.transpose(y_pred)) / temperature
     similarity = ops.where(itself > 0, NEVER, similarity)
@@ -109,9 +120,41 @@ def supervised_contrastive(
     return ops.sum(partners * surprise, axis=1) / n_partners
 
 
+def _widened(y_pred: Any) -> Any:
+    """Vectors in float32, if they are not in float32 or float64."""
+    y_pred = ops.convert_to_tensor(y_pred)
+    if keras.backend.standardize_dtype(y_pred.dtype) in ("float32", "float64"):
+        return y_pred
+    return ops.cast(y_pred, "float32")
+
+
 def _pairs(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
     """Two (n, n) tables of 0 and 1: which pairs share a label, which are one vector."""
     labels = ops.reshape(y_true, (-1,))
     same = ops.cast(ops.equal(labels[:, None], labels[None, :]), y_pred.dtype)
     itself = ops.eye(ops.shape(labels)[0], dtype=y_pred.dtype)
-    return same, itself
+    merged = _refuse_merged(labels)
+    return same if merged is None else ops.where(merged, math.nan, same), itself
+
+
+def _refuse_merged(labels: Any) -> Any:
+    """Raise where labels may have become equal; None if their type rules that out."""
+    limit = MERGED_FROM.get(keras.backend.standardize_dtype(labels.dtype))
+    if limit is None:
+        return None
+    merged = ops.any(ops.abs(labels) >= limit)
+    message = (
+        f"Labels of {limit:,} or more may have become equal as floating-point numbers: "
+        "number them from 0, `labels = np.unique(labels, return_inverse=True)[1]`."
+    )
+    try:
+        refused = bool(merged)
+    except TypeError:  # known only when the graph runs
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow
+
+            tensorflow.debugging.Assert(ops.logical_not(merged), [message])
+        return merged
+    if refused:
+        raise ValueError(message)
+    return None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import os
 import platform
 import re
+import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -197,11 +199,15 @@ def save(lesson: Lesson, result: Result) -> None:
             output.get("data", {}).pop(WIDGET, None)
         if cell.cell_type == "markdown":
             cell.source = with_measured(cell.source, measured)
-    _write(lesson.solution, nbformat.writes(notebook) + "\n")
     record = read_record()
     record[lesson.name] = measured
     text = json.dumps(dict(sorted(record.items())), indent=1, ensure_ascii=False)
-    _write(RECORD, text + "\n")
+    write_files(
+        {
+            lesson.solution: (nbformat.writes(notebook) + "\n").encode(),
+            RECORD: (text + "\n").encode(),
+        }
+    )
 
 
 def with_measured(text: str, measured: dict[str, Any]) -> str:
@@ -259,7 +265,40 @@ def read_record() -> dict[str, dict[str, Any]]:
     return json.loads(RECORD.read_text(encoding="utf-8"))
 
 
-def _write(path: Path, text: str) -> None:
-    staged = path.with_name(path.name + ".part")
-    staged.write_text(text, encoding="utf-8", newline="\n")
-    staged.replace(path)
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write files so that a full disk changes none: all are staged, then replaced.
+
+    Parameters
+    ----------
+    contents : mapping of pathlib.Path to bytes
+        What each file will hold; missing folders are made. They are replaced in this
+        order.
+
+    Raises
+    ------
+    CourseError
+        When one cannot be written; none has lost what it held.
+    """
+    staged: dict[Path, Path] = {}
+    path = Path()
+    try:
+        for path, content in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            staged[path] = part = path.with_name(f"{path.name}.part")
+            with open(part, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())  # some disks tell only now that they are full
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copymode(path, part)
+        for path, part in staged.items():
+            os.replace(part, path)
+    except OSError as error:
+        raise CourseError(
+            f"{path} cannot be written ({error.strerror or error}); nothing was lost. "
+            "Mend that, and run this again."
+        ) from None
+    finally:
+        for part in staged.values():
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)

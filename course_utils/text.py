@@ -3,15 +3,78 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
+# Of a text from `_plain`: beyond ASCII only letters, marks and digits are left.
+LATER = "\x80-\U0010ffff"
+WORD = re.compile(rf"[^\W_][a-z0-9{LATER}]*(?:'(?=[^\W\d_])[a-z{LATER}]+)?")
+# Typographic, modifier letter, full width, an accent typed in its place, and the
+# first as Windows-1252 has it.
+APOSTROPHES = "\u2019\u02bc\uff07\u00b4\u0092"
+# Without a width: soft hyphen, joiners; and what chooses a character's picture.
+UNSEEN = "\u00ad\u200c\u200d\u2060\ufe0e\ufe0f"
+OF_WORDS = ("Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Nd")
 PADDING, UNKNOWN = "<pad>", "<unk>"
+
+
+def as_list(texts: Any) -> list[Any]:
+    """Give texts as a list; one string is one text, not its letters.
+
+    Parameters
+    ----------
+    texts : iterable of str, or str
+        Any number of texts, or a single one.
+
+    Returns
+    -------
+    list
+        The texts in their order.
+
+    Raises
+    ------
+    ValueError
+        For bytes, whose elements are numbers, and for tables.
+    """
+    if isinstance(texts, bytes | bytearray):
+        raise ValueError("Texts came as bytes; decode them first: `.decode()`.")
+    n_axes = getattr(texts, "ndim", 1)
+    if n_axes > 1:
+        raise ValueError("Texts came as a table; give one of its columns.")
+    if n_axes == 0:
+        texts = texts.item()
+    return [texts] if isinstance(texts, str) else list(texts)
+
+
+def broken_character(text: str) -> str:
+    """Say where a text holds half a character, which no file in UTF-8 can hold.
+
+    Parameters
+    ----------
+    text : str
+        Any text. A tool that cuts text for JSON may leave half of an emoji.
+
+    Returns
+    -------
+    str
+        Empty, or the end of a sentence that begins with what the text is.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = ascii(text[error.start])
+        return f"holds half a character, {half} at position {error.start}: remove it"
+    return ""
 
 
 def tokenize(text: str) -> list[str]:
     """Split a text into lower-case words; punctuation goes, *don't* stays whole.
+
+    A word is made of letters of any alphabet, the marks that belong to them, and
+    digits. Letters with an accent are one character (Unicode's form NFC), and a
+    typographic apostrophe is a plain one.
 
     Parameters
     ----------
@@ -22,8 +85,30 @@ def tokenize(text: str) -> list[str]:
     -------
     list of str
         The words in their order.
+
+    Examples
+    --------
+    >>> tokenize("It’s naïve. Привет, 42!")
+    ["it's", 'naïve', 'привет', '42']
     """
-    return WORD.findall(text.lower())
+    text = text.lower()
+    return WORD.findall(text if text.isascii() else _plain(text))
+
+
+def _plain(text: str) -> str:
+    """Turn what is neither ASCII nor part of a word into a space."""
+    text = unicodedata.normalize("NFC", text)
+    table: dict[int, str | None] = {}
+    for character in set(text):
+        if character in APOSTROPHES:
+            table[ord(character)] = "'"
+        elif character in UNSEEN:
+            table[ord(character)] = None
+        elif (
+            not character.isascii() and unicodedata.category(character) not in OF_WORDS
+        ):
+            table[ord(character)] = " "
+    return text.translate(table)
 
 
 class Vocabulary:
@@ -56,7 +141,7 @@ class Vocabulary:
         Parameters
         ----------
         texts : iterable of str
-            The corpus.
+            The corpus; one string is one text.
         size : int
             Number of ids, the two special ones included; at least 3.
 
@@ -73,7 +158,7 @@ class Vocabulary:
         """
         if size < 3:
             raise ValueError(f"size is {size}; two ids are special, so take 3 or more.")
-        counts = Counter(word for text in texts for word in tokenize(text))
+        counts = Counter(word for text in as_list(texts) for word in tokenize(text))
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return cls([word for word, _ in ranked[: size - 2]])
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.errors import DataError
+from course_utils.text import as_list, broken_character
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def apply_heuristics(
     heuristics : sequence of callable
         As described at the head of this module.
     texts : iterable of str
-        n of them.
+        n of them; one string is one text.
     label_names : sequence of str
         Names of the labels 0, 1, 2, …
 
@@ -76,9 +77,10 @@ def apply_heuristics(
     Raises
     ------
     ValueError
-        When a heuristic returns anything else.
+        When a heuristic returns anything else, or `label_names` is one string.
     """
-    texts = list(texts)
+    texts = as_list(texts)
+    label_names = _names(label_names)
     number = {name: label for label, name in enumerate(label_names)}
     votes = np.full((len(texts), len(heuristics)), ABSTAIN, np.int64)
     confidences = np.zeros(votes.shape)
@@ -188,19 +190,28 @@ def write_records(path: str | Path, records: Iterable[Record]) -> None:
     ------
     ValueError
         When a record holds what `read_records` would refuse.
+    DataError
+        When the file cannot be written.
     """
     path = Path(path)
-    with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as staging:
-        written = Path(staging) / path.name
-        with open(written, "w", encoding="utf-8", newline="\n") as stream:
-            for number, record in enumerate(records, 1):
-                fields = {name: getattr(record, name) for name in FIELDS}
-                problem = _problem(fields, None)
-                if problem:
-                    raise ValueError(f"Record {number}: {problem}")
-                fields["confidence"] = float(fields["confidence"])
-                stream.write(json.dumps(fields, ensure_ascii=False) + "\n")
-        os.replace(written, path)
+    lines = []
+    for number, record in enumerate(records, 1):
+        fields = {name: getattr(record, name) for name in FIELDS}
+        problem = _problem(fields, None)
+        if problem:
+            raise ValueError(f"Record {number}: {problem}")
+        fields["confidence"] = float(fields["confidence"])
+        lines.append(json.dumps(fields, ensure_ascii=False) + "\n")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as staging:
+            written = Path(staging) / path.name
+            written.write_text("".join(lines), encoding="utf-8", newline="\n")
+            os.replace(written, path)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written: {error.strerror or error}; what was there "
+            "before is still there."
+        ) from None
 
 
 def read_records(
@@ -226,8 +237,11 @@ def read_records(
     ------
     DataError
         When a line is not such an object; the message names file, line and field.
+    ValueError
+        When `label_names` is one string.
     """
     path = Path(path)
+    label_names = None if label_names is None else _names(label_names)
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
@@ -256,6 +270,11 @@ def _problem(fields: Any, label_names: Sequence[str] | None) -> str:
         return f"expected an object with fields, found {type(fields).__name__}."
     if not isinstance(fields.get("text"), str):
         return "the field text is missing, or is no string."
+    for name in ("text", "manual_label", "weak_label"):
+        value = fields.get(name)
+        broken = broken_character(value) if isinstance(value, str) else ""
+        if broken:
+            return f"the field {name} {broken}."
     for name in ("manual_label", "weak_label"):
         label = fields.get(name)
         if label is not None and not isinstance(label, str):
@@ -268,6 +287,15 @@ def _problem(fields: Any, label_names: Sequence[str] | None) -> str:
     if confidence and fields.get("weak_label") is None:
         return f"confidence is {confidence!r}, but there is no weak_label."
     return ""
+
+
+def _names(label_names: Sequence[str]) -> Sequence[str]:
+    """Refuse a single string where a list of names is meant."""
+    if isinstance(label_names, str):
+        raise ValueError(
+            f"label_names is one string, {label_names!r}; give a list of names."
+        )
+    return label_names
 
 
 def _is_share(value: Any) -> bool:

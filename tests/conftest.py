@@ -164,11 +164,12 @@ def offline(monkeypatch) -> None:
 class Server:
     """A server on this machine; `pages` maps paths to bodies, `log` keeps GETs.
 
-    A body may be a number, an answer's status; a text is an address to go on to.
+    A body may be a number, an answer's status; a text is an address to go on to; a
+    function answers by itself, from the request's handler.
     The page at the path `cut` breaks off in its middle.
     """
 
-    pages: dict[str, bytes | int | str] = field(default_factory=dict)
+    pages: dict[str, bytes | int | str | Callable] = field(default_factory=dict)
     log: list[str] = field(default_factory=list)
     chunk_seconds: float = 0.0
     cut: str = ""
@@ -191,6 +192,9 @@ def server() -> Iterator[Server]:
             state.log.append(self.path)
             state.headers.append(self.headers)
             body = state.pages.get(self.path, 404)
+            if callable(body):
+                body(self)
+                return
             if isinstance(body, int):
                 self.send_error(body)
                 return

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
+import functools
+import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 
-from course_utils import authoring, runner
+from course_utils import authoring, cli, lessons, runner
 from course_utils.cli import main
 from course_utils.errors import CourseError
 from course_utils.lessons import Lesson
 from tests.lessons import IDS, LESSONS, nbgrader, solution, student
+from tests.systems import needs_linux, needs_posix
 
 import nbformat
 import pytest
@@ -23,10 +29,6 @@ LIGHTEST = LESSONS[6]  # neither TensorFlow nor torch
 @pytest.fixture
 def copies(tmp_path, monkeypatch):
     """Let the command work on copies of all lessons."""
-    import shutil
-
-    from course_utils import lessons
-
     for name in ("solutions", "notebooks"):
         shutil.copytree(getattr(lessons, name.upper()), tmp_path / name, symlinks=True)
         monkeypatch.setattr(lessons, name.upper(), tmp_path / name)
@@ -166,6 +168,150 @@ def test_what_the_last_build_wrote_is_replaced_without_a_copy(copies, capsys):
     path.write_text(text.replace("## Recap", "## Recap ", 1), encoding="utf-8")
     assert main(["build"]) == 0
     assert not list((copies / "notebooks").glob("*-my-work-*"))
+
+
+# --- a disk that is full -----------------------------------------------------
+
+
+@pytest.fixture
+def everything_to_write(copies, monkeypatch):
+    """One lesson with a student's work in it, and all else out of date."""
+    lesson = LESSONS[0]
+    for module in (cli, authoring):
+        monkeypatch.setattr(module, "all_lessons", lambda: [lesson])
+    made = functools.cache(authoring.student_version)
+    monkeypatch.setattr(authoring, "student_version", made)
+    path = copies / "notebooks" / lesson.notebook.name
+    work = path.read_text(encoding="utf-8").replace("Your turn", "My answer", 1)
+    path.write_text(work, encoding="utf-8")
+    (path.parent / "images" / "onehot.png").write_bytes(b"an older picture")
+    (path.parent / ".built.json").write_text('{"other.ipynb": "0"}')
+    return path, work
+
+
+def contents(folder):
+    """What each file holds, but for the solutions."""
+    return {
+        p.relative_to(folder): p.read_bytes()
+        for p in [folder / "README.md", *(folder / "notebooks").rglob("*")]
+        if p.is_file()
+    }
+
+
+def refuse(monkeypatch, call, number):
+    """Let one call fail, counted from 0, as on a disk that is full by then."""
+    module, name = (builtins, call) if call == "open" else (os, call)
+    plain, counted = getattr(module, name), itertools.count()
+
+    def failing(*arguments, **options):
+        writes = call != "open" or "w" in str(arguments[1:2])
+        if writes and next(counted) == number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(module, name, failing)
+
+
+@pytest.mark.parametrize("call", ["open", "fsync", "replace"])
+def test_a_build_on_a_full_disk_loses_nothing(
+    copies, everything_to_write, call, monkeypatch, capsys
+):
+    path, work = everything_to_write
+    before = contents(copies)
+    for number in itertools.count():
+        for name in contents(copies).keys() - before.keys():
+            (copies / name).unlink()
+        for name, held in before.items():
+            (copies / name).write_bytes(held)
+        with monkeypatch.context() as patched:
+            refuse(patched, call, number)
+            status = main(["build"])
+        said = capsys.readouterr().err
+        now = contents(copies)
+        assert not list(copies.rglob("*.part"))
+        assert work.encode() in now.values(), "the student's work"
+        if status == 0:
+            break
+        (line,) = said.splitlines()
+        assert "cannot be written (No space left on device); nothing was lost" in line
+        assert all(now.values()) and before.keys() <= now.keys()
+        if call != "replace" and now[path.relative_to(copies)] == work.encode():
+            assert now == before, "all or nothing"
+    assert number == 5, "notebook, work, picture, stamps and README"
+    assert main(["build"]) == 0 and contents(copies) == now
+
+
+@needs_linux
+def test_a_build_on_a_really_full_disk_loses_nothing(
+    copies, everything_to_write, monkeypatch, capsys
+):
+    path, work = everything_to_write
+    disk = copies / "disk"
+    disk.mkdir()
+    small = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
+    if subprocess.run(small, capture_output=True).returncode:
+        pytest.skip("only root may mount a small disk here")
+    try:
+        shutil.copytree(path.parent, disk / "notebooks")
+        monkeypatch.setattr(lessons, "NOTEBOOKS", disk / "notebooks")
+        monkeypatch.setattr(authoring, "NOTEBOOKS", disk / "notebooks")
+        monkeypatch.setattr(authoring, "STAMPS", disk / "notebooks" / ".built.json")
+        shutil.copy(copies / "README.md", disk)
+        monkeypatch.setattr(authoring, "README", disk / "README.md")
+        before = contents(disk)
+        with pytest.raises(OSError), open(disk / "filler", "wb", 0) as filler:
+            while True:
+                filler.write(bytes(4096))
+        assert main(["build"]) == 1
+        assert "(No space left on device); nothing was lost" in capsys.readouterr().err
+        assert contents(disk) == before
+        (disk / "filler").unlink()
+        assert main(["build"]) == 0
+        assert work.encode() in contents(disk).values()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_measured_outputs_on_a_full_disk_leave_lesson_and_record_as_they_were(
+    small_lesson, monkeypatch
+):
+    lesson = small_lesson("1 + 1")
+    runner.RECORD.write_text("{}")
+    before = lesson.solution.read_bytes()
+    result = runner.run_lesson(lesson)
+    for number in range(2):
+        with monkeypatch.context() as patched:
+            refuse(patched, "fsync", number)
+            with pytest.raises(CourseError, match="nothing was lost"):
+                runner.save(lesson, result)
+        assert lesson.solution.read_bytes() == before
+        assert runner.RECORD.read_text() == "{}"
+        assert not list(runner.RECORD.parent.glob("*.part"))
+
+
+@needs_posix
+def test_a_file_that_may_not_be_written_or_read_is_one_sentence(
+    copies, everything_to_write, monkeypatch, capsys
+):
+    path, work = everything_to_write
+
+    def closed(place, *_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+
+    for name in ("read_text", "read_bytes"):
+        plain = getattr(type(path), name)
+
+        def read(self, *arguments, plain=plain, **options):
+            asked = closed if self == path else plain
+            return asked(self, *arguments, **options)
+
+        monkeypatch.setattr(type(path), name, read)
+    assert main(["build", "--check"]) == 1
+    assert "notebook cannot be read (Permission denied)" in capsys.readouterr().err
+    assert main(["build"]) == 1
+    assert capsys.readouterr().err == f"{path}: Permission denied.\n"
+    monkeypatch.undo()
+    assert path.read_text(encoding="utf-8") == work
 
 
 def test_the_bytes_are_those_of_nbgraders_own_command(tmp_path):

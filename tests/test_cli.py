@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -86,6 +87,55 @@ def test_root_is_allowed_in_a_container_only_and_said_so(monkeypatch, started, c
     assert main(["lab"]) == 1
     assert "ordinary user" in capsys.readouterr().err
     assert len(started) == 1
+
+
+def test_without_a_home_lab_is_one_sentence(monkeypatch, capsys):
+    from jupyterlab.labapp import LabApp
+
+    def no_home(*_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(LabApp, "launch_instance", no_home)
+    assert main(["lab", "--allow-root"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("There is no home folder: set HOME to ")
+
+
+def test_another_runtime_error_is_not_taken_for_a_missing_home(monkeypatch):
+    from jupyterlab.labapp import LabApp
+
+    def broken(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(LabApp, "launch_instance", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        main(["lab", "--allow-root"])
+
+
+@pytest.mark.parametrize("file", [None, "/some/file"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EIO])
+def test_what_a_system_refuses_is_one_sentence(number, file, monkeypatch, capsys):
+    from course_utils import authoring
+
+    said = os.strerror(number)
+
+    def refuse(_):
+        raise OSError(number, said, file) if file else OSError(number, said)
+
+    monkeypatch.setattr(authoring, "compare", refuse)
+    assert main(["build", "--check"]) == 1
+    assert capsys.readouterr().err == (f"{file}: " if file else "") + f"{said}.\n"
+
+
+@pytest.mark.parametrize("place", ["~nosuchuser/mirror", "~nosuchuser"])
+def test_a_mirror_in_a_home_that_is_not_there_is_one_sentence(
+    place, cache, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "--export", place, "imdb"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"There is no home folder for {place}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_lab_starts_on_windows_where_users_have_no_numbers(monkeypatch, started):

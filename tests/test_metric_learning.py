@@ -135,6 +135,74 @@ def test_a_small_temperature_does_not_overflow():
     assert np.isfinite(got).all() and got.max() > 10
 
 
+@each_loss
+@each_batch
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("scale", [1, 100])
+def test_half_precision_gives_the_value_of_its_vectors_in_single(
+    loss, labels, dtype, scale
+):
+    z = ops.cast(scale * vectors(len(labels)), dtype)
+    wide = np.asarray(ops.cast(z, "float32"))
+    np.testing.assert_array_equal(loss(np.array(labels), z), value(loss, labels, wide))
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        total = ops.sum(loss(np.array(labels), z))
+    assert np.isfinite(np.asarray(tape.gradient(total, z), "float32")).all()
+
+
+@each_loss
+def test_half_precision_arrays_and_networks_are_taken_too(loss):
+    labels, z = np.array(LABELS["some equal"]), vectors(7).astype("float16")
+    assert np.isfinite(np.asarray(loss(labels, z))).all()
+    network = keras.Sequential(
+        [keras.layers.Input((5,)), keras.layers.Dense(4, dtype="mixed_float16")]
+    )
+    network.compile("adam", loss, jit_compile=False)
+    network.fit(z, labels, epochs=3, verbose=0)
+    assert np.isfinite(network.evaluate(z, labels, verbose=0))
+
+
+LARGE = [2**24, 2**31, 2**40, 10**17]
+
+
+@each_loss
+@pytest.mark.parametrize("start", LARGE)
+def test_large_whole_labels_are_kept_apart(loss, start):
+    labels, z = np.array(LABELS["some equal"]), vectors(7)
+    expected = value(loss, labels, z)
+    np.testing.assert_array_equal(value(loss, start + labels, z), expected)
+
+
+@each_loss
+@pytest.mark.parametrize(
+    ("start", "dtype"),
+    [(2**24, "float32"), (-(2**24), "float32"), (2**53, "float64"), (2**11, "float16")],
+)
+def test_labels_that_may_have_become_equal_are_refused(loss, start, dtype):
+    labels, z = np.array([0, 1, 0], dtype), vectors(3)
+    assert np.isfinite(value(loss, labels, z)).all()
+    with pytest.raises(ValueError, match="number them from 0"):
+        value(loss, labels + np.array(start, dtype), z)
+
+
+@each_loss
+@pytest.mark.parametrize("start", [2**24, 2**40])
+@pytest.mark.parametrize("eager", [True, False])
+def test_keras_makes_no_large_labels_equal_in_silence(loss, start, eager):
+    x, labels = vectors(6, 8), np.array([0, 1, 0, 2, 1, 0])
+    network = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(4)])
+    network.compile("adam", loss, jit_compile=False, run_eagerly=eager)
+    for step in (network.fit, network.evaluate):
+        with pytest.raises(
+            (ValueError, tf.errors.InvalidArgumentError), match="number them from 0"
+        ):
+            step(x, start + labels, verbose=0)
+    step(x, 2**24 - 10 + labels, verbose=0)
+    network.compile("adam", loss, jit_compile=True)
+    assert np.isnan(network.evaluate(x, start + labels, verbose=0))
+
+
 def test_without_partners_there_is_nothing_to_pull():
     assert value(supervised_contrastive, [0, 1, 2], vectors(3)).tolist() == [0, 0, 0]
 

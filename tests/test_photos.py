@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
+import tempfile
+from pathlib import Path
 
 from course_utils.data import load_photo_credits, load_photos, photos
 from course_utils.errors import DataError
 from course_utils.frameworks import import_keras
 from course_utils.lessons import ROOT
+from tests.systems import needs_posix
 
 import numpy as np
 import pytest
@@ -219,18 +223,159 @@ def test_what_is_no_photo_is_skipped_with_its_name_and_reason(folder):
     Image.new("RGB", (1, 1)).save(target / "dot.png")
     (target / "empty.png").write_bytes(b"")
     (target / "film.mp4").write_bytes(b"\0" * 100)
-    (target / ".hidden.jpg").write_text("not even listed")
-    (target / "Thumbs.db").write_text("not even listed")
+    (target / ".hidden.jpg").write_text("listed")
+    (target / "Thumbs.db").write_text("listed")
+    (target / "CREDITS").write_text("not even listed")
     skipped = reasons(load_photos(folder))
+    real = ("letter.jpg", "torn.jpg", "dot.png", "empty.png", "film.mp4")
     assert set(skipped) == {
-        f"shoes/{name}"
-        for name in ("letter.jpg", "torn.jpg", "dot.png", "empty.png", "film.mp4")
+        f"shoes/{name}" for name in (*real, ".hidden.jpg", "Thumbs.db")
     }
+    assert "hidden" in skipped["shoes/.hidden.jpg"]
+    assert "left behind" in skipped["shoes/Thumbs.db"]
     assert "no picture" in skipped["shoes/letter.jpg"]
     assert "truncated" in skipped["shoes/torn.jpg"]
     assert "1 × 1" in skipped["shoes/dot.png"]
     assert "no picture" in skipped["shoes/empty.png"]
     assert "ending" in skipped["shoes/film.mp4"]
+
+
+LEFT_BEHIND = [
+    ".ipynb_checkpoints",
+    "@eaDir",
+    "@Recycle",
+    "__MACOSX",
+    "__pycache__",
+    ".AppleDouble",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "lost+found",
+]
+
+
+@pytest.mark.parametrize("name", LEFT_BEHIND)
+def test_what_systems_leave_behind_is_passed_over_at_every_level_and_listed(
+    folder, name
+):
+    before = all_files(load_photos(folder))
+    (folder / "mugs" / "red").mkdir()
+    for place in (folder, folder / "mugs", folder / "mugs" / "red"):
+        (place / name / "deep").mkdir(parents=True)
+        noise(80).save(place / name / "copy.png")
+        noise(81).save(place / name / "deep" / "copy.png")
+    loaded = load_photos(folder)
+    assert all_files(loaded) == before
+    assert loaded.class_names == ("mugs", "shoes")
+    assert set(reasons(loaded)) == {name, f"mugs/{name}", f"mugs/red/{name}"}
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "._0.png", "Thumbs.db", "desktop.ini"])
+def test_files_that_systems_leave_behind_are_listed_and_no_photos(folder, name):
+    before = all_files(load_photos(folder))
+    for place in (folder, folder / "mugs"):
+        noise(82).save(place / name, "PNG")
+    loaded = load_photos(folder)
+    assert all_files(loaded) == before
+    assert set(reasons(loaded)) == {name, f"mugs/{name}"}
+
+
+@pytest.mark.parametrize("name", ["_other", "__other", "other."])
+def test_a_class_may_have_any_name_that_is_not_hidden(folder, name):
+    shutil.copytree(folder / "shoes", folder / name)
+    for path in (folder / name).iterdir():
+        noise(int(path.stem) + 300).save(path)
+    loaded = load_photos(folder)
+    assert name in loaded.class_names
+    assert len(all_files(loaded)) == 18 and not loaded.skipped
+    dataset = import_keras().utils.image_dataset_from_directory(
+        loaded.train, batch_size=None, shuffle=False, verbose=False
+    )
+    assert tuple(dataset.class_names) == loaded.class_names
+
+
+def test_what_is_no_class_is_listed(folder):
+    (folder / "hats").mkdir()
+    (folder / "caps" / ".cache").mkdir(parents=True)
+    noise(90).save(folder / "loose.png")
+    (folder / "CREDITS").write_text("by me")
+    loaded = load_photos(folder)
+    assert loaded.class_names == ("mugs", "shoes")
+    assert set(reasons(loaded)) == {"hats", "caps", "caps/.cache", "loose.png"}
+
+
+@needs_posix
+def test_links_and_pipes_among_the_photos_are_listed(folder, tmp_path):
+    mugs = folder / "mugs"
+    (mugs / "again").symlink_to(folder / "shoes")
+    (mugs / "circle").symlink_to(mugs / "circle")
+    (mugs / "gone.png").symlink_to(tmp_path / "nothing")
+    (folder / "loop").symlink_to(folder / "loop")
+    os.mkfifo(mugs / "pipe.png")
+    skipped = reasons(load_photos(folder))
+    assert set(skipped) == {
+        "loop",
+        *(f"mugs/{name}" for name in ("again", "circle", "gone.png", "pipe.png")),
+    }
+
+
+# --- folders that one may not read -------------------------------------------
+
+
+@pytest.fixture
+def locked(folder, monkeypatch, request):
+    """Take rights from a path; root would have them, so a test goes on as nobody."""
+    with tempfile.TemporaryDirectory() as top:
+        (folder / "mugs" / "red").mkdir()
+        noise(95).save(folder / "mugs" / "red" / "1.png")
+        root = Path(shutil.copytree(folder, Path(top) / "photos"))
+        monkeypatch.setenv("COURSE_DATA_DIR", f"{top}/cache")
+        paths = [Path(top), *root.rglob("*"), root]
+        if os.geteuid() == 0:
+            for path in paths:
+                os.chown(path, 65534, 65534)
+        changed = []
+
+        def lock(name, mode=0):
+            changed.append(root / name)
+            (root / name).chmod(mode)
+            request.getfixturevalue("as_nobody")
+            return root
+
+        yield lock
+        for path in changed:
+            path.chmod(0o755)
+
+
+@needs_posix
+@pytest.mark.parametrize("name", ["mugs/0.png", "mugs/red"])
+def test_a_photo_or_folder_that_may_not_be_read_is_listed(locked, name):
+    skipped = reasons(load_photos(locked(name)))
+    assert set(skipped) == {name}
+    assert "Permission denied" in skipped[name]
+
+
+@needs_posix
+@pytest.mark.parametrize("name", ["mugs", ".", "shoes"])
+@pytest.mark.parametrize("mode", [0, 0o444, 0o111])
+def test_a_class_that_may_not_be_read_is_one_sentence(locked, name, mode):
+    with pytest.raises(DataError) as caught:
+        load_photos(locked(name, mode))
+    assert "Permission denied" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@needs_posix
+def test_a_prepared_photo_that_may_not_be_read_is_prepared_again(locked):
+    root = locked(".", 0o755)
+    loaded = load_photos(root)
+    (loaded.train / loaded.train_files[0]).chmod(0)
+    again = load_photos(root)
+    assert (again.train / again.train_files[0]).read_bytes()
+
+
+def test_a_home_that_is_not_there_is_one_sentence(cache):
+    with pytest.raises(DataError, match="There is no folder ~nosuchuser/photos"):
+        load_photos("~nosuchuser/photos")
 
 
 def test_huge_pictures_are_loaded_small_or_skipped_by_name(folder):

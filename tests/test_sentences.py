@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 
-from course_utils.data import encode_sentences, fetch, load_sentence_encoder
+from course_utils.data import (
+    encode_sentences,
+    fetch,
+    load_news,
+    load_sentence_encoder,
+)
 from course_utils.data import sentences as module
 
 import numpy as np
@@ -100,6 +105,37 @@ def test_a_vector_does_not_hang_on_the_texts_beside_it():
     assert encoder.encode([]).shape == (0, 384)
 
 
+@pytest.mark.parametrize("wrap", [str, np.str_, np.array])
+def test_one_string_is_one_text_and_not_its_letters(own_cache, wrap):
+    encoder = load_sentence_encoder()
+    expected = encoder.encode([TEXTS[0]])
+    np.testing.assert_array_equal(encoder.encode(wrap(TEXTS[0])), expected)
+    embedded = encoder.embed(wrap(TEXTS[0])).detach().numpy()
+    np.testing.assert_allclose(embedded, expected, atol=2e-5)
+    kept = encode_sentences(wrap(TEXTS[0]))
+    np.testing.assert_allclose(kept, expected, atol=1e-3)
+    assert np.array_equal(encode_sentences([TEXTS[0]]), kept)
+    assert len(list(own_cache.glob("*.npy"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["fine", None], "Text 1 is None, not a string"),
+        ([["two", "words"]], "Text 0 is .'two', 'words'., not a string"),
+        ([float("nan")], "Text 0 is nan, not a string"),
+        (b"bytes", "decode them first"),
+        (["cut \ud83d"], "Text 0 holds half a character"),
+    ],
+    ids=ascii,
+)
+def test_what_is_no_text_is_refused_in_one_sentence(own_cache, texts, words):
+    encoder = load_sentence_encoder()
+    for encode in (encoder.encode, encoder.embed, encode_sentences):
+        with pytest.raises(ValueError, match=words):
+            encode(texts)
+
+
 def test_what_is_past_the_last_token_is_not_read():
     vectors = load_sentence_encoder().encode(
         ["word " * 20 + end for end in ("ice", "war")], max_tokens=12
@@ -189,3 +225,32 @@ def test_long_and_short_texts_take_turns_so_that_the_estimate_is_honest():
     for rows in batches:
         lengths = [len(ids[row]) for row in rows]
         assert max(lengths) - min(lengths) <= 5
+
+
+def test_the_vectors_that_the_course_brings_are_its_posts(own_cache, counted):
+    (texts, _), (more, _) = load_news()
+    for posts in (texts, more):
+        kept = encode_sentences(list(posts))
+        assert counted == [] and len(kept) == len(posts)
+        rows = np.random.default_rng(0).permutation(len(posts))[:16]
+        made = load_sentence_encoder().encode([posts[row] for row in rows])
+        # Kept with half the digits, so a thousandth of a number is lost.
+        np.testing.assert_allclose(kept[rows], made, atol=2e-4)
+        counted.clear()
+    assert not list(own_cache.glob("*"))
+
+
+@pytest.mark.long
+def test_all_vectors_that_the_course_brings_are_as_encoded_anew(
+    own_cache, tmp_path, monkeypatch
+):
+    brought = module.DATA / module.FOLDER
+    monkeypatch.setattr(module, "DATA", tmp_path / "made")
+    (tmp_path / "made").mkdir()
+    module.write_news_vectors()
+    made = sorted((tmp_path / "made" / module.FOLDER).iterdir())
+    assert [path.name for path in made] == sorted(p.name for p in brought.iterdir())
+    for path in made:
+        if path.suffix == ".npy":
+            kept = np.load(brought / path.name).astype(float)
+            np.testing.assert_allclose(np.load(path), kept, atol=2e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import os
@@ -9,13 +10,15 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from course_utils.data import derived, fetch
 from course_utils.errors import DataError
-from tests.conftest import CONTENT, toy_entry, url_entry, write_wheel
+from tests.conftest import CONTENT, as_dataset, toy_entry, url_entry, write_wheel
+from tests.systems import needs_posix
 
 import numpy as np
 import pytest
@@ -262,6 +265,221 @@ def test_where_a_source_fails_the_next_is_used_and_the_reason_is_named(
     assert sorted(p.name for p in cache.iterdir()) == [".toy.lock", "toy"]
 
 
+class Flood:
+    """An answer without end; the server stops all the same after 400 MB."""
+
+    def __init__(self, *headers, status=200, start=b""):
+        self.headers, self.status, self.start, self.sent = headers, status, start, 0
+
+    def __call__(self, handler):
+        handler.send_response(self.status)
+        for header in self.headers:
+            handler.send_header(*header)
+        handler.end_headers()
+        try:
+            handler.wfile.write(self.start)
+            while self.sent < 400 * 2**20:
+                self.sent += handler.wfile.write(bytes(1 << 16))
+                time.sleep(0.001)
+        except ConnectionError:
+            pass
+
+
+LENGTHS = [(), ("Content-Length", "136000000000"), ("Content-Length", "many")]
+
+
+@pytest.mark.parametrize("length", LENGTHS, ids=str)
+@pytest.mark.parametrize("place", SERVED, indirect=True)
+def test_a_download_stops_at_the_catalogs_bytes(place, length, cache, capsys):
+    flood = Flood(*([length] if length else []), start=place.body)
+    place.give(flood)
+    fetch.fetch("toy", progress=False)
+    assert (cache / "toy" / "reviews.csv").read_bytes() == CONTENT
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"toy: came from {place.second}, because {place.label()}: ")
+    assert re.search("more than [\\d,]+ bytes|makes no sense|invalid", line), line
+    assert flood.sent < 100 * 2**20
+
+
+@pytest.mark.parametrize("length", ["10", "1000000", "-5", "many", "10, 20"])
+@pytest.mark.parametrize("place", SERVED, indirect=True)
+def test_a_wrong_length_of_an_answer_is_no_traceback(place, length, cache):
+    body = place.body
+
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", length)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    place.give(answer)
+    fetch.fetch("toy", progress=False)
+    assert (cache / "toy" / "reviews.csv").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("place", ["url", "zip", "mirror address"], indirect=True)
+def test_what_comes_with_a_redirection_is_not_read(place, cache, capsys):
+    place.server.pages["/moved"] = place.body
+    flood = Flood(("Location", "/moved"), status=302)
+    place.give(flood)
+    fetch.fetch("toy", progress=False)
+    assert (cache / "toy" / "reviews.csv").read_bytes() == CONTENT
+    assert capsys.readouterr().out == "", "the first source"
+    assert flood.sent < 100 * 2**20
+
+
+def test_an_index_whose_page_never_ends_does_not_fill_the_memory(
+    cache, server, tmp_path, monkeypatch, hasty, use_catalog, capsys
+):
+    monkeypatch.setattr(fetch.sources, "MOST_MEMORY", 200 * 2**20)
+    monkeypatch.setenv("PIP_INDEX_URL", f"{server.address}/simple")
+    server.pages["/second/reviews.csv"] = CONTENT
+    entry = url_entry(f"{server.address}/second/")
+    entry["sources"].insert(
+        0, toy_entry(write_wheel(tmp_path / "wheels"))["sources"][0]
+    )
+    use_catalog(entry)
+    flood = Flood(("Content-Type", "text/html"))
+    server.pages["/simple/toy-reviews/"] = flood
+    fetch.fetch("toy", progress=False)
+    assert "because package toy-reviews 1.0: pip needed more than 200 MB of memory" in (
+        capsys.readouterr().out
+    )
+    assert flood.sent < 400 * 2**20
+    flood.sent = 0
+    source = entry["sources"][0]
+    assert not fetch.sources._wheel_in_reach(fetch.catalog()["toy"], source)
+    assert 0 < flood.sent < 400 * 2**20
+
+
+def zipped_in(**members):
+    """An archive whose members are given as (content, how to spoil it)."""
+    with tempfile.TemporaryFile() as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        file.seek(0)
+        return file.read()
+
+
+def lying(archive):
+    """Say in both places that the member unpacks to the catalog's bytes."""
+    real, said = (size.to_bytes(4, "little") for size in (5 * 10**7, len(CONTENT)))
+    return archive.replace(real, said)
+
+
+def flagged(archive, bit):
+    """Set a flag of each member, in its own head and in the directory."""
+    spoilt = bytearray(archive)
+    for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = archive.index(mark)
+        spoilt[at + place] |= bit
+    return bytes(spoilt)
+
+
+def packed_as(archive, method):
+    spoilt = bytearray(archive)
+    for mark, place in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        at = archive.index(mark)
+        spoilt[at + place : at + place + 2] = method.to_bytes(2, "little")
+    return bytes(spoilt)
+
+
+BOMB = bytes(5 * 10**7)
+BAD_ARCHIVES = {
+    "bomb": (zipped(BOMB), "has more than 136,000 bytes"),
+    "bomb that lies": (lying(zipped(BOMB)), "the archive is damaged"),
+    "encrypted": (flagged(zipped(CONTENT), 1), "the archive is damaged .*encrypted"),
+    "unknown packing": (packed_as(zipped(CONTENT), 97), "the archive is damaged"),
+    "lzma that is none": (packed_as(zipped(CONTENT), 14), "the archive is damaged"),
+    "nested": (zipped(zipped(CONTENT), "data.zip"), "holds no data/reviews.csv"),
+    "in another folder": (zipped(CONTENT, "x/data/reviews.csv"), "holds no data/rev"),
+    "from the root": (zipped(CONTENT, "/data/reviews.csv"), "holds no data/reviews"),
+    "from above": (zipped(CONTENT, "../data/reviews.csv"), "holds no data/reviews"),
+    "a folder of that name": (zipped(b"", "data/reviews.csv/"), "holds no data/revi"),
+    "empty": (b"PK\x05\x06" + bytes(18), "holds no data/reviews.csv"),
+    "no bytes": (b"", "the archive is damaged"),
+    "tar": (b"data/reviews.csv" + bytes(2000), "the archive is damaged"),
+}
+
+
+@pytest.mark.parametrize("place", ["zip"], indirect=True)
+@pytest.mark.parametrize("kind", BAD_ARCHIVES)
+def test_an_archive_that_is_odd_is_one_sentence_and_the_next_source(
+    place, kind, cache, capsys
+):
+    body, reason = BAD_ARCHIVES[kind]
+    place.give(body)
+    fetch.fetch("toy", progress=False)
+    assert (cache / "toy" / "reviews.csv").read_bytes() == CONTENT
+    (line,) = capsys.readouterr().out.splitlines()
+    assert re.search(reason, line), line
+    assert sorted(p.name for p in cache.iterdir()) == [".toy.lock", "toy"]
+
+
+def test_no_damage_to_an_archive_escapes(tmp_path, monkeypatch):
+    """Bytes changed at random, in the heads more often than elsewhere."""
+    whole = zipped_in(**{"data/reviews.csv": CONTENT, "data/other.csv": b"other"})
+    entry = url_entry("") | {"sources": [{"kind": "zip", "url": "", "folder": "data"}]}
+    dataset = as_dataset(entry)
+    path = tmp_path / "archive.zip"
+    rng = np.random.default_rng(0)
+    failed = 0
+    for number in range(1500):
+        spoilt = bytearray(whole)
+        for _ in range(rng.integers(1, 4)):
+            spoilt[rng.integers(len(whole))] = rng.integers(256)
+        if number % 5 == 0:
+            spoilt = spoilt[: rng.integers(len(whole))]
+        path.write_bytes(spoilt)
+        staging = tmp_path / str(number)
+        attempt = fetch.sources.Attempt(
+            dataset, dataset.sources[0], staging, timeout=1, retries=0, progress=False
+        )
+        try:
+            fetch.sources._extract(attempt, path)
+        except fetch.files.SourceFailed:
+            failed += 1
+        shutil.rmtree(staging, ignore_errors=True)
+    assert failed > 500
+
+
+@pytest.mark.parametrize("place", SERVED[:1], indirect=True)
+def test_an_archive_in_a_wheel_that_unpacks_to_more_is_not_unpacked(
+    place, cache, tmp_path, use_catalog, capsys
+):
+    wheel = tmp_path / "bomb" / place.wheel.name
+    write_wheel(wheel.parent)
+    with zipfile.ZipFile(wheel, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("toy_reviews/data/inner.zip", zipped(CONTENT) + BOMB)
+    place.server.serve_index(wheel)
+    entry = url_entry(place.second)
+    source = toy_entry(wheel)["sources"][0]
+    source |= {"archive": "toy_reviews/data/inner.zip", "folder": "data"}
+    entry["sources"].insert(0, source)
+    use_catalog(entry)
+    fetch.fetch("toy", progress=False)
+    assert "toy_reviews/data/inner.zip has more than" in capsys.readouterr().out
+
+
+@needs_posix
+@pytest.mark.parametrize("make", [os.mkdir, getattr(os, "mkfifo", None), "/dev/zero"])
+@pytest.mark.parametrize("use", ["COURSE_DATA_SHARED", "COURSE_DATA_MIRROR", "cache"])
+def test_what_is_no_file_is_passed_over_and_not_waited_for(
+    make, use, cache, server, tmp_path, monkeypatch, use_catalog
+):
+    server.pages["/data/reviews.csv"] = CONTENT
+    use_catalog(url_entry(f"{server.address}/data/"))
+    folder = cache if use == "cache" else tmp_path / "theirs"
+    if use != "cache":
+        monkeypatch.setenv(use, str(folder))
+    path = folder / "toy" / "reviews.csv"
+    path.parent.mkdir(parents=True)
+    path.symlink_to(make) if isinstance(make, str) else make(path)
+    fetch.fetch("toy", progress=False)
+    assert (cache / "toy" / "reviews.csv").read_bytes() == CONTENT
+
+
 @pytest.mark.parametrize("place", SERVED, indirect=True)
 def test_where_a_download_breaks_off_the_next_source_is_used(
     place, cache, capsys, monkeypatch
@@ -467,6 +685,62 @@ def test_a_folder_in_the_own_cache_that_may_not_be_read_is_one_sentence(
             fetch.fetch("toy", progress=False)
     finally:
         folder.chmod(0o755)
+
+
+@pytest.mark.parametrize("variable", ["COURSE_DATA_SHARED", "COURSE_DATA_DIR"])
+@pytest.mark.parametrize("call", ["open", "stat", "both"])
+def test_a_refusal_of_any_call_is_no_traceback(
+    variable, call, cache, tmp_path, server, monkeypatch, use_catalog
+):
+    """What a network disk or a system with other rights refuses, in whatever call."""
+    server.pages["/data/reviews.csv"] = CONTENT
+    use_catalog(url_entry(f"{server.address}/data/"))
+    theirs = tmp_path / "theirs"
+    path = theirs / "toy" / "reviews.csv"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
+    monkeypatch.setenv(variable, str(theirs))
+    with monkeypatch.context() as patched:
+        refuse_calls(patched, path, call)
+        if variable == "COURSE_DATA_SHARED":
+            assert fetch.fetch("toy", progress=False) == cache / "toy"
+        elif call == "open":
+            fetch.fetch("toy", progress=False)
+        else:
+            with pytest.raises(DataError, match="Permission denied"):
+                fetch.fetch("toy", progress=False)
+    kept = [p for p in path.parent.iterdir() if p.name.startswith("reviews.csv")]
+    assert CONTENT in [p.read_bytes() for p in kept]
+
+
+def refuse_calls(monkeypatch, path, call):
+    """Let opening a file, or asking about it, be refused."""
+    import builtins
+
+    def refusing(plain):
+        def asked(place, *arguments, **options):
+            if str(place) == str(path):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), place)
+            return plain(place, *arguments, **options)
+
+        return asked
+
+    if call in ("open", "both"):
+        monkeypatch.setattr(builtins, "open", refusing(open))
+    if call in ("stat", "both"):
+        monkeypatch.setattr(Path, "stat", refusing(Path.stat))
+
+
+def test_rights_that_are_taken_after_a_look_are_noticed(
+    cache, nobodys, server, use_catalog, request
+):
+    server.pages["/data/reviews.csv"] = CONTENT
+    use_catalog(url_entry(f"{server.address}/data/"))
+    path = fetch.fetch("toy", progress=False) / "reviews.csv"
+    assert fetch.locate("toy")
+    path.chmod(0)
+    request.getfixturevalue("as_nobody")
+    assert fetch.locate("toy") is None
 
 
 @pytest.mark.parametrize("variable", ["COURSE_DATA_SHARED", "COURSE_DATA_MIRROR"])

@@ -55,6 +55,20 @@ def test_the_tutorials_names_are_all_there_with_their_repeats():
     assert len(surname_nationalities("pytorch-names")) == 18
 
 
+def test_what_a_system_leaves_among_the_tutorials_files_is_no_nationality(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(surnames, "fetch", lambda name: tmp_path)
+    for file in catalog()["surnames-pytorch"].files:
+        path = tmp_path / file.name
+        path.write_text("\n".join(f"{path.stem}{n}" for n in "abcde"))
+        path.with_name(f"._{path.name}").write_bytes(b"\x00\x05\x16\x07\xff\xfe")
+    (tmp_path / "Copy of Greek.txt").write_text("Pappas")
+    nationalities = surname_nationalities("pytorch-names")
+    assert len(nationalities) == 18
+    assert not any(name.startswith((".", "Copy")) for name in nationalities)
+
+
 @each_source
 @pytest.mark.parametrize("seed", [0, 1])
 def test_no_surname_stands_on_both_sides(source, seed):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 
 from course_utils.errors import DataError
 from course_utils.weak_supervision import (
@@ -159,6 +161,21 @@ def test_what_a_heuristic_may_not_return_is_refused_by_name(said):
         apply_heuristics([odd], ["text"], NAMES)
 
 
+def test_one_string_is_one_text_and_not_its_letters():
+    votes, _ = apply_heuristics([lambda text: "Sports"], "a goal", NAMES)
+    assert votes.tolist() == [[1]]
+
+
+def test_label_names_that_are_one_string_are_refused(tmp_path):
+    """Else "Spo" would be a label of "Sports"."""
+    with pytest.raises(ValueError, match="label_names is one string, 'World'"):
+        apply_heuristics([], ["a goal"], "World")
+    path = tmp_path / "records.jsonl"
+    path.write_text('{"text": "a", "manual_label": "Spo"}')
+    with pytest.raises(ValueError, match="label_names is one string, 'Sports'"):
+        read_records(path, "Sports")
+
+
 RECORDS = [
     Record("goal\n“quoted” — ünïcode\u2028line", "Sports", "World", 0.25),
     Record("a war", None, "World", 0.93),
@@ -211,6 +228,53 @@ def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path):
     (tmp_path / "bytes.jsonl").write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match="UTF-8"):
         read_records(tmp_path / "bytes.jsonl")
+
+
+HALVES = [
+    {"text": "cut \ud83d"},
+    {"text": "\ude00 begins"},
+    {"text": "a", "manual_label": "Wor\udcffld"},
+    {"text": "a", "weak_label": "\ud800", "confidence": 0.5},
+]
+
+
+@pytest.mark.parametrize("fields", HALVES, ids=ascii)
+def test_half_a_character_is_refused_alike_when_read_and_when_written(tmp_path, fields):
+    path = tmp_path / "records.jsonl"
+    path.write_text('{"text": "whole \\ud83d\\ude00"}\n' + json.dumps(fields))
+    with pytest.raises(DataError, match="line 2: the field .* half a char") as read:
+        read_records(path)
+    written = tmp_path / "written.jsonl"
+    records = [Record("whole 😀"), Record(**fields)]
+    with pytest.raises(ValueError, match="Record 2: the field") as wrote:
+        write_records(written, records)
+    assert str(read.value).split(": ", 1)[1] == str(wrote.value).split(": ", 1)[1]
+    assert not written.exists()
+    path.write_text(path.read_text().split("\n")[0])
+    assert read_records(path) == records[:1]
+    write_records(written, read_records(path))
+    assert read_records(written) == records[:1]
+
+
+@pytest.mark.parametrize("place", ["replace", "write", "folder"])
+def test_a_file_that_cannot_be_written_is_one_sentence_and_keeps_what_it_held(
+    tmp_path, monkeypatch, place
+):
+    path = tmp_path / "records.jsonl"
+    write_records(path, RECORDS)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if place == "replace":
+        monkeypatch.setattr(os, "replace", full)
+    elif place == "write":
+        monkeypatch.setattr(type(path), "write_text", full)
+    wanted = tmp_path / "none" / "records.jsonl" if place == "folder" else path
+    with pytest.raises(DataError, match="records.jsonl cannot be written: ") as caught:
+        write_records(wanted, RECORDS[:1])
+    assert "\n" not in str(caught.value)
+    assert read_records(path) == RECORDS and list(tmp_path.iterdir()) == [path]
 
 
 def test_nothing_is_written_where_a_record_is_wrong(tmp_path):

@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import sys
 import tempfile
 import warnings
@@ -43,7 +44,13 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 ENDINGS = (
     ".bmp .gif .jfif .jpe .jpeg .jpg .mpo .png .ppm .pgm .pnm .tif .tiff .webp".split()
 )
-NO_PHOTOS = ("credits", "thumbs.db", "desktop.ini")
+CREDITS = "credits"
+# What systems and programs leave behind, beside what begins with "." or "@".
+LEFT_BEHIND = (
+    "__macosx __pycache__ #recycle #snapshot $recycle.bin lost+found desktop.ini "
+    "ehthumbs.db thumbs.db"
+).split() + ["system volume information"]
+HIDDEN = "it is hidden, or left behind by a system or program"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +72,8 @@ class Photos:
         The same number for photos that are near-duplicates; no number stands on
         both sides.
     skipped : tuple of (str, str)
-        Name and reason of each file that is no usable photo.
+        Name and reason of what was left out: each file that is no usable photo, what
+        systems leave behind, folders that cannot be read.
     """
 
     train: Path
@@ -90,7 +98,8 @@ def load_photos(
     source : {"shipped", "animals"} or path
         ``"shipped"``: the 121 photos that come with the course, four classes.
         ``"animals"``: 197 cats, dogs and horses, fetched from their original
-        address. A path: your own folder, with one folder of photos for each class.
+        address. A path: your own folder, with one folder of photos for each class;
+        hidden files and folders in it are left out.
     test_size : float
         Share of each class that is held out, between 0 and 1.
     seed : int
@@ -112,7 +121,7 @@ def load_photos(
     if not 0 < test_size < 1:
         raise ValueError(f"test_size is {test_size}; choose a number between 0 and 1.")
     root = _folder(source)
-    files = _list_files(root)
+    files, left_out = _list_files(root)
     arguments = json.dumps([RECIPE, test_size, seed, LONGEST_SIDE, SAME_BITS])
     about = hashlib.sha256(arguments.encode())
     for name in files:
@@ -133,7 +142,7 @@ def load_photos(
         train=prepared / "train",
         test=prepared / "test",
         class_names=tuple(index["class_names"]),
-        skipped=tuple((name, reason) for name, reason in index["skipped"]),
+        skipped=tuple(sorted([*map(tuple, index["skipped"]), *left_out])),
         **sides,
     )
 
@@ -167,8 +176,14 @@ def _folder(source: str | Path) -> Path:
         return fetch("photos")
     if source == "animals":
         return fetch("animals")
-    root = Path(source).expanduser()
-    if not root.is_dir():
+    root = Path(os.path.expanduser(source))
+    try:
+        found = stat.S_ISDIR(root.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        found = False
+    except OSError as error:
+        raise _unreadable(root, error) from None
+    if not found:
         raise DataError(
             f"There is no folder {root}. Choose 'shipped', 'animals', or a folder that "
             "holds one folder of photos for each class."
@@ -176,23 +191,86 @@ def _folder(source: str | Path) -> Path:
     return root
 
 
-def _list_files(root: Path) -> list[str]:
-    """Names below the folder, ``class/name``, of whatever might be a photo."""
-    classes = [p for p in root.iterdir() if p.is_dir() and p.name[0] not in "._"]
-    files = []
-    for folder in classes:
-        for path in folder.rglob("*"):
-            if path.name[0] == "." or path.name.lower() in NO_PHOTOS:
-                continue
-            if path.is_file():
-                files.append(path.relative_to(root).as_posix())
+def _unreadable(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"{folder} cannot be read ({error.strerror or error}): ask for the right to "
+        "read it, or choose another folder."
+    )
+
+
+def _list_files(root: Path) -> tuple[list[str], list[tuple[str, str]]]:
+    """List whatever might be a photo, and what is left out with the reason.
+
+    Names are below the folder: ``class/name``, or ``class/folder/name``.
+    """
+    files: list[str] = []
+    left_out: list[tuple[str, str]] = []
+    loose = False
+    try:
+        entries = _entries(root)
+    except OSError as error:
+        raise _unreadable(root, error) from None
+    for entry in entries:
+        if _is_left_behind(entry.name):
+            left_out.append((entry.name, HIDDEN))
+            continue
+        try:
+            is_folder = entry.is_dir()
+        except OSError as error:  # a link to itself
+            left_out.append((entry.name, _cannot_be_read(error)))
+            continue
+        if is_folder:
+            try:
+                own = _list_class(root, Path(entry), left_out)
+            except OSError as error:
+                raise _unreadable(Path(entry), error) from None
+            if not own:
+                left_out.append((entry.name, "it holds no photos"))
+            files += own
+        elif entry.name.lower() != CREDITS:
+            loose |= Path(entry).suffix.lower() in ENDINGS
+            left_out.append((entry.name, "it lies beside the folders of classes"))
     if not files:
-        loose = any(p.suffix.lower() in ENDINGS for p in root.iterdir())
         hint = " The photos in it lie loose." if loose else " It holds no photos."
         raise DataError(
             f"I expected one folder of photos for each class in {root}.{hint}"
         )
-    return sorted(files)
+    return sorted(files), left_out
+
+
+def _is_left_behind(name: str) -> bool:
+    return name[0] in ".@" or name.lower() in LEFT_BEHIND
+
+
+def _cannot_be_read(error: OSError) -> str:
+    return f"it cannot be read ({error.strerror or error})"
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _list_class(root: Path, folder: Path, left_out: list[tuple[str, str]]) -> list[str]:
+    """List the files of a class, at any depth, without following links to folders."""
+    files = []
+    for entry in _entries(folder):
+        path = Path(entry)
+        name = path.relative_to(root).as_posix()
+        if _is_left_behind(entry.name):
+            left_out.append((name, HIDDEN))
+            continue
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                files += _list_class(root, path, left_out)
+            elif not entry.is_file():
+                what = "a link to a folder" if entry.is_dir() else "no regular file"
+                left_out.append((name, f"it is {what}"))
+            elif entry.name.lower() != CREDITS:
+                files.append(name)
+        except OSError as error:
+            left_out.append((name, _cannot_be_read(error)))
+    return files
 
 
 def _content(path: Path) -> str:
@@ -236,6 +314,8 @@ def _read_photo(path: Path) -> Any:
         raise ValueError("it is no picture, whatever its name says") from None
     except ValueError:
         raise
+    except PermissionError as error:
+        raise ValueError(_cannot_be_read(error)) from None
     except Exception as error:  # decoders raise many kinds
         reason = str(error).replace(str(path), path.name) or type(error).__name__
         raise ValueError(f"it cannot be read ({reason})") from None
@@ -315,7 +395,10 @@ def _prepare(
         staging = Path(tempfile.mkdtemp(prefix=".part-", dir=final.parent))
         keep = True
     except OSError as error:
-        staging = Path(tempfile.mkdtemp(prefix="embeddings-course-photos-"))
+        try:
+            staging = Path(tempfile.mkdtemp(prefix="embeddings-course-photos-"))
+        except OSError:
+            raise _not_prepared(final.parent, error) from None
         atexit.register(shutil.rmtree, staging, ignore_errors=True)
         keep = False
         print(
@@ -339,14 +422,17 @@ def _prepare(
         return final, index
     except OSError as error:
         shutil.rmtree(staging, ignore_errors=True)
-        raise DataError(
-            f"The photos could not be prepared in {staging.parent} "
-            f"({error.strerror or error}). Free some space, or set COURSE_DATA_DIR to "
-            "a folder on another disk."
-        ) from None
+        raise _not_prepared(staging.parent, error) from None
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def _not_prepared(folder: Path, error: OSError) -> DataError:
+    return DataError(
+        f"The photos could not be prepared in {folder} ({error.strerror or error}). "
+        "Free some space, or set COURSE_DATA_DIR to a folder on another disk."
+    )
 
 
 def _write_photos(
@@ -449,8 +535,9 @@ def _read_index(folder: Path) -> dict[str, Any] | None:
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         for row in index["photos"]:
-            if (folder / row["side"] / row["file"]).stat().st_size != row["bytes"]:
-                return None
-    except (OSError, ValueError, KeyError):
+            with open(folder / row["side"] / row["file"], "rb") as photo:
+                if os.fstat(photo.fileno()).st_size != row["bytes"]:
+                    return None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return index

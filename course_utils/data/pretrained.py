@@ -252,14 +252,22 @@ def prepare_mobilenet_v2() -> Path:
     except OSError as error:
         import atexit
 
-        folder = Path(tempfile.mkdtemp(prefix="embeddings-course-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        print(
-            f"{own} cannot be written ({error.strerror}): MobileNetV2 is converted for "
-            "this session only.",
-            file=sys.stderr,
-        )
-        _convert(source / CHECKPOINT, folder / CONVERTED)
+        reason = error.strerror or error
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="embeddings-course-"))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            print(
+                f"{own} cannot be written ({reason}): MobileNetV2 is converted for "
+                "this session only.",
+                file=sys.stderr,
+            )
+            _convert(source / CHECKPOINT, folder / CONVERTED)
+        except OSError:
+            raise DataError(
+                f"MobileNetV2's weights cannot be converted: neither {own} ({reason}) "
+                "nor the temporary folder can be written. Free some space, or set "
+                "COURSE_DATA_DIR to a folder that you can write to."
+            ) from None
         return folder / CONVERTED
 
 
@@ -268,7 +276,7 @@ def _intact(path: Path) -> bool:
     try:
         noted = path.with_name(path.name + ".sha256").read_text(encoding="utf-8")
         return noted.split()[:1] == [digest(path)]
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
@@ -370,8 +378,8 @@ def _load_mobilenet_v1(
             )
         chosen = _fetch_mobilenet_v1(include_top)
     else:
-        chosen = str(Path(weights).expanduser())
-    if not Path(chosen).is_file():
+        chosen = os.path.expanduser(weights)
+    if not os.path.isfile(chosen):
         raise DataError(
             f"There are no weights at {chosen}. Choose 'imagenet' (V2), 'keras' "
             "(V1, as Keras offers it), or the path of an h5 file."

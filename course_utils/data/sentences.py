@@ -13,8 +13,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from course_utils.data.fetch import cache_folder, digest, fetch, locked
+from course_utils.data.fetch import (
+    cache_folder,
+    digest,
+    fetch,
+    locked,
+    shared_folder,
+)
+from course_utils.data.fetch.catalog import DATA
 from course_utils.errors import DataError
+from course_utils.text import as_list, broken_character
 
 import numpy as np
 
@@ -67,7 +75,7 @@ class SentenceEncoder:
         Parameters
         ----------
         texts : sequence of str
-            Any number.
+            Any number; one string is one text.
         max_tokens : int
             Words and pieces of words that are read of each, at most 512; the rest
             is cut off.
@@ -86,8 +94,8 @@ class SentenceEncoder:
         """
         import torch
 
-        vectors = np.zeros((len(texts), WIDTH), np.float32)
         ids = self._tokens(texts, max_tokens)
+        vectors = np.zeros((len(ids), WIDTH), np.float32)
         self.network.eval()
         for rows in _reported(_batches(ids), ids, progress):
             with torch.inference_mode():
@@ -102,7 +110,7 @@ class SentenceEncoder:
         Parameters
         ----------
         texts : sequence of str
-            At least one; all are computed at once.
+            At least one, or one string; all are computed at once.
         max_tokens : int
             As for `encode`.
 
@@ -124,7 +132,8 @@ class SentenceEncoder:
             raise ValueError(f"max_tokens is {max_tokens}; choose 3 to 512.")
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(max_tokens)
-        return [read.ids for read in self.tokenizer.encode_batch_fast(list(texts))]
+        listed = as_strings(texts)
+        return [read.ids for read in self.tokenizer.encode_batch_fast(listed)]
 
     def _means(self, ids: Sequence[Sequence[int]]) -> Tensor:
         """Mean over each text's own tokens, of length 1."""
@@ -138,6 +147,33 @@ class SentenceEncoder:
         states = self.network(table, real[..., 0]).last_hidden_state
         means = (states * real).sum(dim=1) / real.sum(dim=1)
         return torch.nn.functional.normalize(means)
+
+
+def as_strings(texts: Any) -> list[str]:
+    """Give texts as a list of strings; one string is one text.
+
+    Parameters
+    ----------
+    texts : iterable of str, or str
+        What a caller gave.
+
+    Returns
+    -------
+    list of str
+        The texts in their order.
+
+    Raises
+    ------
+    ValueError
+        When one of them is no string, or cannot be written as UTF-8.
+    """
+    listed = as_list(texts)
+    for place, text in enumerate(listed):
+        if not isinstance(text, str):
+            raise ValueError(f"Text {place} is {text!r:.60}, not a string.")
+        if problem := broken_character(text):
+            raise ValueError(f"Text {place} {problem}.")
+    return listed
 
 
 @cache
@@ -160,7 +196,9 @@ def load_sentence_encoder() -> SentenceEncoder:
 def encode_sentences(
     texts: Sequence[str], *, max_tokens: int = MAX_TOKENS, progress: bool = True
 ) -> np.ndarray:
-    """Vectors of texts, from the cache where the same texts were encoded before.
+    """Vectors of texts, from a file where the same texts were encoded before.
+
+    The course brings the vectors of lesson 08's posts.
 
     What is kept is named after the sha256 of the encoder's weights, of `max_tokens`
     and of all texts in their order: other texts never get these vectors.
@@ -168,7 +206,7 @@ def encode_sentences(
     Parameters
     ----------
     texts : sequence of str
-        Any number.
+        Any number; one string is one text.
     max_tokens : int
         As for `SentenceEncoder.encode`.
     progress : bool
@@ -186,8 +224,9 @@ def encode_sentences(
     DataError
         When the encoder can be neither found nor fetched.
     """
+    texts = as_strings(texts)
     name = _name(texts, max_tokens)
-    folders = kept_folders()
+    folders = _folders()
     for folder in folders:
         kept = _read(folder / name, len(texts))
         if kept is not None:
@@ -210,23 +249,10 @@ def encode_sentences(
     return kept.astype(np.float32)
 
 
-def kept_folders() -> list[Path]:
-    """Folders that may hold vectors of texts, the own cache last.
+def write_news_vectors() -> None:
+    """Encode the posts of lesson 08 anew, into the files that the course brings.
 
-    Returns
-    -------
-    list of pathlib.Path
-        That of ``COURSE_DATA_SHARED`` where it is set, and that of the cache.
-    """
-    folders = [cache_folder() / FOLDER]
-    if os.environ.get("COURSE_DATA_SHARED"):
-        shared = Path(os.environ["COURSE_DATA_SHARED"]).expanduser()
-        folders.insert(0, shared / FOLDER)
-    return folders
-
-
-def prepare_news_vectors() -> None:
-    """Encode the posts of lesson 08, so that a launched lesson need not.
+    ``python -m course_utils.data.sentences`` calls it; it takes minutes.
 
     Raises
     ------
@@ -235,8 +261,20 @@ def prepare_news_vectors() -> None:
     """
     from course_utils.data.news import load_news
 
+    folder = DATA / FOLDER
+    for old in folder.glob("*"):
+        old.unlink()
+    folder.mkdir(exist_ok=True)
     for texts, _ in load_news():
-        encode_sentences(list(texts))
+        made = _rounded(list(texts), MAX_TOKENS, progress=True)
+        _write(made, folder / _name(list(texts), MAX_TOKENS))
+
+
+def _folders() -> list[Path]:
+    """Folders that may hold vectors of texts: the course's first, the cache last."""
+    shared = shared_folder()
+    folders = [DATA, shared, cache_folder()] if shared else [DATA, cache_folder()]
+    return [folder / FOLDER for folder in folders]
 
 
 def _name(texts: Sequence[str], max_tokens: int) -> str:
@@ -245,7 +283,7 @@ def _name(texts: Sequence[str], max_tokens: int) -> str:
     told = hashlib.sha256(f"{weights} {max_tokens} {len(texts)}\n".encode())
     for text in texts:
         # Each text's own digest: no two lists of texts run together alike.
-        told.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+        told.update(hashlib.sha256(text.encode()).digest())
     return f"{told.hexdigest()}.npy"
 
 
@@ -322,3 +360,7 @@ def _reported(
                 bar.write(
                     f"Encoding {len(ids):,} texts: about {about} on this machine."
                 )
+
+
+if __name__ == "__main__":
+    write_news_vectors()

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from course_utils.data.fetch import fetch
+from course_utils.data.fetch import catalog, fetch
 from course_utils.errors import DataError
 
 import numpy as np
@@ -199,9 +199,10 @@ def _provided(locale: str, which: str) -> Iterable[str]:
 
 @cache
 def _tutorial_rows(folder: Path) -> list[tuple[str, str]]:
+    names = catalog()["surnames-pytorch"].files
     return [
         (name.strip(), path.stem)
-        for path in sorted(folder.glob("*.txt"))
+        for path in sorted(folder / file.name for file in names)
         for name in path.read_text(encoding="utf-8").split("\n")
         if name.strip()
     ]

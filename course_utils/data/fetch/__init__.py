@@ -18,6 +18,7 @@ from course_utils.data.fetch.store import (
     locate,
     locked,
     prepare,
+    shared_folder,
 )
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "open_mirror",
     "prepare",
     "reachable",
+    "shared_folder",
 ]

