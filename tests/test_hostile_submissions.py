@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import html.parser
+import json
 import os
 import resource
 import socket
 import subprocess
 import sys
 
-from course_utils import lessons, sandbox
+from course_utils import grading, lessons, sandbox
 from course_utils.cli import main
 from tests import courses
 from tests.lessons import LESSONS, solution
-from tests.support.hostile import ALL, SECRET, the_batch
+from tests.support.hostile import ALL, SECRET, added, the_batch
 from tests.systems import needs_linux, needs_sandbox
 
+import nbformat
 import psutil
 import pytest
 from nbgrader.api import Gradebook
+from nbgrader.utils import determine_grade
 
 pytestmark = [needs_linux, needs_sandbox]
 FIRST = LESSONS[0]
@@ -249,3 +252,102 @@ def test_the_whole_hostile_batch_is_graded_by_an_ordinary_user_too(tmp_path):
         cwd=lessons.ROOT,
     )
     assert "1 passed" in ran.stdout, ran.stdout + ran.stderr
+
+
+def test_a_submission_has_a_time_in_all(tmp_path):
+    folder = courses.make_course(tmp_path / "course", FIRST, whole=False)
+    with open(folder / "nbgrader_config.py", "a", encoding="utf-8") as stream:
+        stream.write("c.SandboxedExecute.total_seconds = 5\n")
+    slow = added(courses.right(folder, FIRST), "import time\ntime.sleep(100)")
+    courses.submit(folder, FIRST, "mary", slow)
+    (one,) = grading.grade(folder, FIRST.name)
+    assert one.problem == "it took more than 5 s in all, in cell 3"
+
+
+# --- what the judge says, and what counts of it --------------------------------
+
+
+def told(lesson, *outputs, source="check.lookup(lookup)", **said):
+    """Let a graded cell end as said; give its outputs and its points."""
+    cell = nbformat.v4.new_code_cell(source)
+    cell.metadata["nbgrader"] = {
+        "grade": True,
+        "solution": False,
+        "locked": True,
+        "points": 2,
+        "grade_id": "check-lookup",
+        "schema_version": 3,
+    }
+    step = grading.SandboxedExecute()
+    step.nb, step.lesson = nbformat.v4.new_notebook(cells=[cell]), lesson
+    step.ended, step.problem = set(), None
+    line = {"cell": 0, "status": "ok", "count": 1, "found": [], "replaced": []}
+    line |= {"numbers": [], "cut": False, "outputs": list(outputs), **said}
+    step._take(json.dumps(line).encode())
+    return cell.outputs, determine_grade(cell)[0]
+
+
+RESULT = {"output_type": "execute_result", "execution_count": 1, "metadata": {}}
+HALF = {**RESULT, "data": {"text/plain": "0.5"}}
+ERROR = {"output_type": "error", "ename": "E", "evalue": "e", "traceback": ["e"]}
+MARK = {"output_type": "stream", "name": "stdout", "text": "✅ 1.2 yes"}
+HEARD = {"output_type": "stream", "name": "stderr", "text": "heard"}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said", "points"),
+    [
+        ([MARK], {"numbers": ["1.2"]}, 2),
+        ([MARK, HEARD], {"numbers": ["1.2"]}, 2),
+        ([HALF, MARK], {"numbers": ["1.2"]}, 2),
+        ([MARK], {}, 0),
+        ([HALF], {}, 0),
+        ([HALF, ERROR], {"status": "error"}, 0),
+        ([MARK, ERROR], {"status": "error", "numbers": ["1.2"]}, 0),
+        ([MARK], {"status": "error", "numbers": ["1.2"]}, 0),
+        ([MARK], {"numbers": ["1.2"], "replaced": ["numpy.isclose"]}, 0),
+        ([MARK], {"numbers": ["1.2"], "found": ["course_utils.checks"]}, 2),
+    ],
+)
+def test_a_point_needs_a_cell_without_error_and_the_checks_own_word(
+    outputs, said, points
+):
+    shown, got = told("lesson_01", *outputs, **said)
+    assert got == points
+    assert {one.get("name", "stdout") for one in shown} == {"stdout"}
+    for one in (one for one in outputs if "text" in one):
+        assert one["text"] in str(shown)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said", "points"),
+    [
+        ([], {}, 2),
+        ([HALF], {}, 0.5),
+        ([HALF, ERROR], {"status": "error"}, 0),
+        ([HEARD], {}, 2),
+    ],
+)
+def test_an_assignment_without_the_courses_checks_is_graded_as_nbgrader_does(
+    outputs, said, points
+):
+    assert told("", *outputs, source="assert True", **said)[1] == points
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"no json",
+        b"[" * 100_000,
+        b"[]",
+        b'{"cell": 7}',
+        b'{"cell": 0, "status": "ok", "outputs": [{"output_type": "stream"}]}',
+    ],
+)
+def test_what_is_no_answer_is_refused(line):
+    step = grading.SandboxedExecute()
+    step.nb, step.lesson = nbformat.v4.new_notebook(cells=[]), ""
+    step.nb.cells.append(nbformat.v4.new_code_cell("1"))
+    step.ended, step.problem = set(), None
+    with pytest.raises(grading.SubmissionError, match="no answer"):
+        step._take(line)
