@@ -129,7 +129,8 @@ class FastANN(ClassifierMixin, BaseEstimator):
     """Classifier by the vote of approximate nearest neighbours.
 
     A drop-in relative of `sklearn.neighbors.KNeighborsClassifier` whose search
-    is done by annoy or faiss. All distances are computed in float32.
+    is done by annoy or faiss, with distances in float32. A small set is searched
+    exactly, in float64.
 
     Parameters
     ----------
@@ -149,7 +150,8 @@ class FastANN(ClassifierMixin, BaseEstimator):
     index : {"flat", "hnsw", "ivf", "ivfpq", "trees"}, optional
         faiss: ``"flat"`` compares with every row, ``"hnsw"`` (the default) walks
         a graph, ``"ivf"`` looks into the nearest of many lists, ``"ivfpq"`` does
-        so in compressed rows. annoy has ``"trees"`` alone.
+        so in compressed rows. annoy has ``"trees"`` alone. With no index and no
+        parameter of the graph named, up to 5,000 rows are compared one by one.
     weights : {"uniform", "distance"} or callable
         Whether each vote counts 1 or the inverse of its distance; as in
         scikit-learn, neighbours at distance 0 outvote all others. A function gets
@@ -176,7 +178,8 @@ class FastANN(ClassifierMixin, BaseEstimator):
         default. Where fewer than 256 rows are there to learn from, each byte
         holds fewer different codes.
     n_jobs : int, optional
-        Threads for building and searching. None means 1, -1 all processors.
+        Threads for building and searching, no more than there are processors. None
+        means 1, -1 all processors. A forked child works with one.
     random_state : int, RandomState instance or None
         Seed of the trees, the graph's layers and the lists. With more than one
         thread annoy's trees and the graph may differ from run to run.
@@ -190,7 +193,8 @@ class FastANN(ClassifierMixin, BaseEstimator):
     n_samples_fit_ : int
         Rows in the index.
     index_ : faiss.Index or annoy.AnnoyIndex
-        The index itself, over rows as `backend_rows` makes them.
+        The index itself, over rows as `backend_rows` makes them, and over one of
+        each group of equal rows (flat: all). For a small set, an array of its rows.
 
     Raises
     ------
@@ -203,7 +207,13 @@ class FastANN(ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    Ties go to the class that comes first in `classes_`, as in scikit-learn.
+    Ties go to the class that comes first in `classes_`, as in scikit-learn. Rows at
+    equal distances come in the order of their numbers.
+
+    Small sets and ``"flat"`` are exact. A graph finds each row that was fitted, or its
+    equal, when asked with it and an `ef_search` of 16 or more: building it ends with
+    such a search, and what that misses gets links. Other neighbours may be missed.
+    Lists, codes and trees are approximate by request: they promise nothing.
 
     `ef_search`, `n_probe` and `search_k` are read at each search: change them by
     `set_params` without fitting again.
@@ -1020,7 +1030,10 @@ class _Faiss:
         width = min(DEFAULTS["ef_search"], n)
         params = faiss.SearchParametersHNSW(efSearch=width)
         for _ in range(LINK_ROUNDS):
-            lost, ends = self._lost(rows, width, params)
+            some = [
+                self._lost(rows, start, width, params) for start in range(0, n, 1 << 17)
+            ]
+            lost, ends = (np.concatenate(part) for part in zip(*some, strict=True))
             if not lost.size:
                 return
             for row, near in zip(lost, ends, strict=True):
@@ -1030,17 +1043,18 @@ class _Faiss:
                 place = slots[*free[0]] if free.size else slots[0, -1]
                 links[place] = row
 
-    def _lost(self, rows, width, params):
+    def _lost(self, rows, start, width, params):
         """Rows that find neither themselves nor their equals, and what they find."""
+        rows = rows[start : start + (1 << 17)]
         raw, found = self.raw.search(rows, width, params=params)
-        missed = (found != np.arange(len(rows))[:, None]).all(axis=1)
+        numbers = np.arange(start, start + len(rows))
+        missed = (found != numbers[:, None]).all(axis=1)
         if self.metric in ("euclidean", "manhattan"):
             missed &= raw[:, 0] > 0
         else:
             own = np.einsum("ij,ij->i", rows, rows)
             missed &= raw[:, 0] < own * (1 - COSINE_ROUNDING)
-        lost = np.flatnonzero(missed)
-        return lost, found[lost]
+        return numbers[missed], found[missed]
 
     @staticmethod
     def _measure(faiss, metric):
@@ -1113,7 +1127,8 @@ class _Faiss:
         if most == self.raw.ntotal:
             return raw, found
         squares = np.einsum("ij,ij->i", rows, rows)
-        wrong = 8 * np.finfo(np.float32).eps * (squares + self._largest_square(faiss))
+        wrong = (8 + rows.shape[1] ** 0.5) * np.finfo(np.float32).eps
+        wrong = wrong * (squares + self._largest_square(faiss))
         # Could one that was left out be nearer? Small batches use differences.
         unsure = np.flatnonzero(raw[:, -1] + wrong > last)
         for start in range(0, len(unsure), SMALL_BATCH):
