@@ -59,13 +59,15 @@ BLOCK = 1 << 22  # numbers held at once where rows are taken in blocks
 # Up to this many rows, comparing all takes less time than building a graph and asking
 # it a few thousand queries.
 EXACT_ROWS = 5_000
-# A graph links the rows that a search for themselves misses, at most so often.
-LINK_ROUNDS = 6
+# How often a graph links the rows that a search for themselves misses. Of pictures and
+# sentences none is left then, of pure noise in hundreds of columns a few in a hundred.
+LINK_ROUNDS = 3
 SPARE = 8  # neighbours beyond those asked for whose distances are computed well
 SMALL_BATCH = 16  # faiss computes distances of fewer than 20 queries from differences
 MOST_SQUARE = float(np.finfo(np.float32).max) / 4
 FORMAT = 2
-FILE_NAME = re.compile(r"(index|labels|classes|center|groups)-[0-9a-f]{16}\.[a-z]+")
+ROLES = ("index", "labels", "classes", "center", "groups", "aside")
+FILE_NAME = re.compile(rf"({'|'.join(ROLES)})-[0-9a-f]{{16}}\.[a-z]+")
 STAGED = re.compile(r"\.part-\w{8}")
 
 # OpenMP's threads do not survive a fork: in the child, faiss works without them.
@@ -212,7 +214,8 @@ class FastANN(ClassifierMixin, BaseEstimator):
 
     Small sets and ``"flat"`` are exact. A graph finds each row that was fitted, or its
     equal, when asked with it and an `ef_search` of 16 or more: building it ends with
-    such a search, and what that misses gets links. Other neighbours may be missed.
+    such a search, what that misses gets links, and what no link helps is compared with
+    every query. Other neighbours may be missed.
     Lists, codes and trees are approximate by request: they promise nothing.
 
     `ef_search`, `n_probe` and `search_k` are read at each search: change them by
@@ -517,6 +520,8 @@ class FastANN(ClassifierMixin, BaseEstimator):
             arrays["center"] = self._center
         if self._copies is not None:
             arrays["groups"] = self._copies.groups
+        if self._engine.kind == "hnsw" and self._engine.aside.size:
+            arrays["aside"] = self._engine.aside
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / ".lock"):
@@ -624,6 +629,9 @@ class FastANN(ClassifierMixin, BaseEstimator):
                 n_rows = _expect_groups(arrays["groups"], n)
                 self._copies = _Copies(arrays["groups"])
             _expect(self._engine.n_rows() == n_rows, "the index has other rows")
+            if "aside" in arrays:
+                _expect_aside(arrays["aside"], kind, n_rows)
+                self._engine.set_aside(arrays["aside"])
         except BackendError:
             raise
         except ParameterError as error:
@@ -807,7 +815,7 @@ class FastANN(ClassifierMixin, BaseEstimator):
             exponent = min(exponent, 0)  # large numbers are refused by name
         elif abs(exponent) <= 20:
             exponent = 0
-        most = 126 if _is_narrow(X) else 1_000
+        most = 126 if _is_narrow(X) else 500 if self._metric == "dot" else 1_000
         return center, float(np.ldexp(1.0, -min(max(exponent, -most), most)))
 
     def _search(self, rows, k):
@@ -987,6 +995,7 @@ class _Faiss:
     def __init__(self, raw, kind, metric):
         self.raw, self.kind, self.metric = raw, kind, metric
         self._largest = None
+        self.aside = np.empty(0, np.int64)
 
     @staticmethod
     def library():
@@ -1029,19 +1038,28 @@ class _Faiss:
         room = hnsw.nb_neighbors(0)
         width = min(DEFAULTS["ef_search"], n)
         params = faiss.SearchParametersHNSW(efSearch=width)
-        for _ in range(LINK_ROUNDS):
-            some = [
+        for turn in range(LINK_ROUNDS + 1):
+            parts = [
                 self._lost(rows, start, width, params) for start in range(0, n, 1 << 17)
             ]
-            lost, ends = (np.concatenate(part) for part in zip(*some, strict=True))
-            if not lost.size:
-                return
+            lost, ends = (np.concatenate(part) for part in zip(*parts, strict=True))
+            if not lost.size or turn == LINK_ROUNDS:
+                break
             for row, near in zip(lost, ends, strict=True):
                 near = near[near >= 0]
                 slots = offsets[near][:, None] + np.arange(room)
                 free = np.argwhere(links[slots] < 0)
-                place = slots[*free[0]] if free.size else slots[0, -1]
-                links[place] = row
+                # Where all are taken, another one goes in each round.
+                place = free[0] if free.size else (turn % len(slots), -1 - turn % room)
+                links[slots[*place]] = row
+        self.set_aside(lost)
+
+    def set_aside(self, numbers):
+        """Compare some of a graph's rows with every query, whatever links lead to."""
+        self.aside = np.asarray(numbers, np.int64)
+        if self.aside.size:
+            rows = np.stack([self.raw.reconstruct(int(row)) for row in self.aside])
+            self._side = self.build(rows, "flat", self.metric, {}, 1)
 
     def _lost(self, rows, start, width, params):
         """Rows that find neither themselves nor their equals, and what they find."""
@@ -1113,7 +1131,16 @@ class _Faiss:
             lacking = np.flatnonzero((found < 0).any(axis=1))
             if lacking.size:
                 raw[lacking], found[lacking] = self._exhaustive(faiss, rows[lacking], k)
-        return self._in_units(raw), found
+        distances = self._in_units(raw)
+        if not self.aside.size:
+            return distances, found
+        distances[np.isin(found, self.aside)] = np.inf
+        n_aside = min(k, len(self.aside))
+        near, rows = self._side.search(rows, n_aside, knobs, threads)
+        distances = np.hstack([distances, near])
+        found = np.hstack([found, self.aside[rows]])
+        order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        return tuple(np.take_along_axis(a, order, axis=1) for a in (distances, found))
 
     def _search_flat(self, faiss, rows, k):
         """Take a few more than are asked for, and compare these well.
@@ -1232,11 +1259,13 @@ class _Faiss:
 
     def __getstate__(self):
         raw = self.library().serialize_index(self.raw)
-        return {"raw": raw, "kind": self.kind, "metric": self.metric}
+        kept = {name: getattr(self, name) for name in ("kind", "metric", "aside")}
+        return {"raw": raw} | kept
 
     def __setstate__(self, state):
         raw = self.library().deserialize_index(state["raw"])
         self.__init__(raw, state["kind"], state["metric"])
+        self.set_aside(state["aside"])
 
 
 # --- annoy -------------------------------------------------------------------
@@ -1555,9 +1584,8 @@ def _expect_sizes(about: dict[str, Any]) -> None:
             "feature_names is not one name a column",
         )
     files = about["files"]
-    needed = {"index", "labels", "classes"}
     _expect(
-        isinstance(files, dict) and needed <= {*files} <= needed | {"center", "groups"},
+        isinstance(files, dict) and {*ROLES[:3]} <= {*files} <= {*ROLES},
         "files names other parts",
     )
     for role, file in files.items():
@@ -1595,6 +1623,12 @@ def _expect_groups(groups: np.ndarray, n: int) -> int:
     good = good and groups.max() < n and np.bincount(groups).all()
     _expect(good, "the groups of equal rows are not one a row")
     return int(groups.max()) + 1
+
+
+def _expect_aside(aside: np.ndarray, kind: str, n: int) -> None:
+    good = kind == "hnsw" and aside.ndim == 1 and aside.dtype.kind == "i"
+    good = good and len(aside) and np.array_equal(np.unique(aside), aside)
+    _expect(good and aside[0] >= 0 and aside[-1] < n, "aside does not name its rows")
 
 
 def _sweep(folder: Path) -> None:
