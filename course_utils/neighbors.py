@@ -805,7 +805,8 @@ class FastANN(ClassifierMixin, BaseEstimator):
         center = None
         if self._measures_gaps() and not _is_narrow(X):
             center = np.median(some[: len(some) - 1 + len(some) % 2], axis=0)
-            some = some - center
+            gaps = some - center
+            some = gaps if gaps.any() else center
         sizes = np.abs(some[some != 0])
         directions = self._metric in ("cosine", "angular")
         if directions or self._storage == "uint8" or not sizes.size:
@@ -947,7 +948,7 @@ class _Exact:
             case "euclidean":
                 return np.sqrt(distances)
             case "cosine" | "angular":
-                return _cosine_units(distances / 2, self.metric, 1e-15)
+                return _cosine_units(distances / 2, self.metric, 1e-30)
             case _:
                 return distances
 

@@ -96,8 +96,8 @@ def compare(model, metric, X, queries, k, exact):
         * {
             "euclidean": sizes * np.sqrt(X.shape[1]),
             "manhattan": sizes * X.shape[1],
-            "cosine": 1,
-            "angular": 1e3 if exact else 2e-3 / digit,  # the root of cosine's
+            "cosine": 1 if exact else 2e-6 / digit,  # it rounds to 0
+            "angular": 1 if exact else 2e-3 / digit,  # the root of cosine's
             "dot": np.abs(true).max(),
         }[metric]
     )
