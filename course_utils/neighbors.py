@@ -972,7 +972,7 @@ class _Exact:
 
 def _blank(rows: np.ndarray) -> np.ndarray:
     """1 for each row of zeros, which is at distance 1 by cosine from all."""
-    return (~rows.any(axis=-1)).astype(np.float64)
+    return np.asarray(~rows.any(axis=-1), np.float64)
 
 
 # --- faiss -------------------------------------------------------------------
@@ -1265,7 +1265,8 @@ class _Faiss:
 
     def __setstate__(self, state):
         raw = self.library().deserialize_index(state["raw"])
-        self.__init__(raw, state["kind"], state["metric"])
+        self.raw, self.kind, self.metric = raw, state["kind"], state["metric"]
+        self._largest = None
         self.set_aside(state["aside"])
 
 
@@ -1628,7 +1629,7 @@ def _expect_groups(groups: np.ndarray, n: int) -> int:
 
 def _expect_aside(aside: np.ndarray, kind: str, n: int) -> None:
     good = kind == "hnsw" and aside.ndim == 1 and aside.dtype.kind == "i"
-    good = good and len(aside) and np.array_equal(np.unique(aside), aside)
+    good = good and len(aside) > 0 and np.array_equal(np.unique(aside), aside)
     _expect(good and aside[0] >= 0 and aside[-1] < n, "aside does not name its rows")
 
 
