@@ -60,7 +60,7 @@ BLOCK = 1 << 22  # numbers held at once where rows are taken in blocks
 # it a few thousand queries.
 EXACT_ROWS = 5_000
 # How often a graph links the rows that a search for themselves misses. Of pictures and
-# sentences none is left then, of pure noise in hundreds of columns a few in a hundred.
+# sentences hardly one is left, of noise in hundreds of columns a few in a hundred.
 LINK_ROUNDS = 3
 SPARE = 8  # neighbours beyond those asked for whose distances are computed well
 SMALL_BATCH = 16  # faiss computes distances of fewer than 20 queries from differences
@@ -476,10 +476,10 @@ class FastANN(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         path : path
-            A folder, made where it is missing. It gets the index, three arrays
+            A folder, made where it is missing. It gets the index, a few arrays
             (``.npy``) and ``about.json``, which names them with their sha256. A
             former index there counts until ``about.json`` is replaced, which is
-            the last step and a single one.
+            the last step and a single one. What a killed save left is removed.
 
         Returns
         -------
@@ -966,6 +966,7 @@ class _Exact:
     def read(cls, path, kind, metric, width):
         raw = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
         _expect(raw.ndim == 2 and raw.dtype == np.float64, "the index is no table")
+        _expect(np.isfinite(raw).all(), "some numbers of the index are not finite")
         _expect(raw.shape[1] == width, "the index is of another width")
         return cls(raw, kind, metric)
 
@@ -1033,26 +1034,26 @@ class _Faiss:
 
     def _link_the_lost(self, faiss, rows):
         """Link each row that a search for it misses from where that search ends."""
-        hnsw, n = self.raw.hnsw, len(rows)
+        hnsw = self.raw.hnsw
         links = faiss.rev_swig_ptr(hnsw.neighbors.data(), hnsw.neighbors.size())
         offsets = faiss.vector_to_array(hnsw.offsets).astype(np.int64)
         room = hnsw.nb_neighbors(0)
-        width = min(DEFAULTS["ef_search"], n)
+        width = min(DEFAULTS["ef_search"], len(rows))
         params = faiss.SearchParametersHNSW(efSearch=width)
-        for turn in range(LINK_ROUNDS + 1):
-            parts = [
-                self._lost(rows, start, width, params) for start in range(0, n, 1 << 17)
-            ]
-            lost, ends = (np.concatenate(part) for part in zip(*parts, strict=True))
-            if not lost.size or turn == LINK_ROUNDS:
-                break
+        lost, ends = self._lost(rows, np.arange(len(rows)), width, params)
+        linked = 0
+        while lost.size and linked < LINK_ROUNDS:
             for row, near in zip(lost, ends, strict=True):
                 near = near[near >= 0]
                 slots = offsets[near][:, None] + np.arange(room)
                 free = np.argwhere(links[slots] < 0)
                 # Where all are taken, another one goes in each round.
-                place = free[0] if free.size else (turn % len(slots), -1 - turn % room)
-                links[slots[*place]] = row
+                other = linked % len(slots), -1 - linked % room
+                links[slots[*(free[0] if free.size else other)]] = row
+            linked += 1
+            lost, ends = self._lost(rows, lost, width, params)
+        if linked:  # a new link may lead searches for other rows astray
+            lost, _ = self._lost(rows, np.arange(len(rows)), width, params)
         self.set_aside(lost)
 
     def set_aside(self, numbers):
@@ -1062,18 +1063,23 @@ class _Faiss:
             rows = np.stack([self.raw.reconstruct(int(row)) for row in self.aside])
             self._side = self.build(rows, "flat", self.metric, {}, 1)
 
-    def _lost(self, rows, start, width, params):
-        """Rows that find neither themselves nor their equals, and what they find."""
-        rows = rows[start : start + (1 << 17)]
-        raw, found = self.raw.search(rows, width, params=params)
-        numbers = np.arange(start, start + len(rows))
-        missed = (found != numbers[:, None]).all(axis=1)
-        if self.metric in ("euclidean", "manhattan"):
-            missed &= raw[:, 0] > 0
-        else:
-            own = np.einsum("ij,ij->i", rows, rows)
-            missed &= raw[:, 0] < own * (1 - COSINE_ROUNDING)
-        return numbers[missed], found[missed]
+    def _lost(self, rows, numbers, width, params):
+        """Those that find neither themselves nor their equals, and what they find."""
+        lost, ends = [numbers[:0]], [np.empty((0, width), np.int64)]
+        step = max(1, BLOCK // rows.shape[1])
+        for start in range(0, len(numbers), step):
+            some = numbers[start : start + step]
+            asked = rows[some]
+            raw, found = self.raw.search(asked, width, params=params)
+            missed = (found != some[:, None]).all(axis=1)
+            if self.metric in ("euclidean", "manhattan"):
+                missed &= raw[:, 0] > 0
+            else:
+                own = np.einsum("ij,ij->i", asked, asked)
+                missed &= raw[:, 0] < own * (1 - COSINE_ROUNDING)
+            lost.append(some[missed])
+            ends.append(found[missed])
+        return np.concatenate(lost), np.concatenate(ends)
 
     @staticmethod
     def _measure(faiss, metric):
