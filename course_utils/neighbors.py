@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import operator
 import os
 import re
 import shutil
@@ -57,8 +56,31 @@ QUANTIZERS = {"float16": "QT_fp16", "uint8": "QT_8bit_direct"}
 # 1 - cos of float32 unit vectors is wrong by about this much.
 COSINE_ROUNDING = 1e-6
 BLOCK = 1 << 22  # numbers held at once where rows are taken in blocks
-FORMAT = 1
-FILE_NAME = re.compile(r"(index|labels|classes|center)-[0-9a-f]{16}\.[a-z]+")
+# Up to this many rows, comparing all takes less time than building a graph and asking
+# it a few thousand queries.
+EXACT_ROWS = 5_000
+# How often a graph links the rows that a search for themselves misses. Of pictures and
+# sentences hardly one is left, of noise in hundreds of columns a few in a hundred.
+LINK_ROUNDS = 3
+SPARE = 8  # neighbours beyond those asked for whose distances are computed well
+SMALL_BATCH = 16  # faiss computes distances of fewer than 20 queries from differences
+MOST_SQUARE = float(np.finfo(np.float32).max) / 4
+FORMAT = 2
+ROLES = ("index", "labels", "classes", "center", "groups", "aside")
+FILE_NAME = re.compile(rf"({'|'.join(ROLES)})-[0-9a-f]{{16}}\.[a-z]+")
+STAGED = re.compile(r"\.part-\w{8}")
+
+# OpenMP's threads do not survive a fork: in the child, faiss works without them.
+_forked = False
+
+
+def _note_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
 
 
 class ParameterError(UsageError, ValueError):
@@ -109,7 +131,8 @@ class FastANN(ClassifierMixin, BaseEstimator):
     """Classifier by the vote of approximate nearest neighbours.
 
     A drop-in relative of `sklearn.neighbors.KNeighborsClassifier` whose search
-    is done by annoy or faiss. All distances are computed in float32.
+    is done by annoy or faiss, with distances in float32. A small set is searched
+    exactly, in float64.
 
     Parameters
     ----------
@@ -129,7 +152,8 @@ class FastANN(ClassifierMixin, BaseEstimator):
     index : {"flat", "hnsw", "ivf", "ivfpq", "trees"}, optional
         faiss: ``"flat"`` compares with every row, ``"hnsw"`` (the default) walks
         a graph, ``"ivf"`` looks into the nearest of many lists, ``"ivfpq"`` does
-        so in compressed rows. annoy has ``"trees"`` alone.
+        so in compressed rows. annoy has ``"trees"`` alone. With no index and no
+        parameter of the graph named, up to 5,000 rows are compared one by one.
     weights : {"uniform", "distance"} or callable
         Whether each vote counts 1 or the inverse of its distance; as in
         scikit-learn, neighbours at distance 0 outvote all others. A function gets
@@ -156,7 +180,8 @@ class FastANN(ClassifierMixin, BaseEstimator):
         default. Where fewer than 256 rows are there to learn from, each byte
         holds fewer different codes.
     n_jobs : int, optional
-        Threads for building and searching. None means 1, -1 all processors.
+        Threads for building and searching, no more than there are processors. None
+        means 1, -1 all processors. A forked child works with one.
     random_state : int, RandomState instance or None
         Seed of the trees, the graph's layers and the lists. With more than one
         thread annoy's trees and the graph may differ from run to run.
@@ -170,7 +195,8 @@ class FastANN(ClassifierMixin, BaseEstimator):
     n_samples_fit_ : int
         Rows in the index.
     index_ : faiss.Index or annoy.AnnoyIndex
-        The index itself, over rows as `backend_rows` makes them.
+        The index itself, over rows as `backend_rows` makes them, and over one of
+        each group of equal rows (flat: all). For a small set, an array of its rows.
 
     Raises
     ------
@@ -183,7 +209,14 @@ class FastANN(ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    Ties go to the class that comes first in `classes_`, as in scikit-learn.
+    Ties go to the class that comes first in `classes_`, as in scikit-learn. Rows at
+    equal distances come in the order of their numbers.
+
+    Small sets and ``"flat"`` are exact. A graph finds each row that was fitted, or its
+    equal, when asked with it and an `ef_search` of 16 or more: building it ends with
+    such a search, what that misses gets links, and what no link helps is compared with
+    every query. Other neighbours may be missed.
+    Lists, codes and trees are approximate by request: they promise nothing.
 
     `ef_search`, `n_probe` and `search_k` are read at each search: change them by
     `set_params` without fitting again.
@@ -270,14 +303,22 @@ class FastANN(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         self.classes_, self._labels = np.unique(y, return_inverse=True)
         self.n_samples_fit_ = len(X)
-        self._metric = self.metric
+        self._metric, self._asked = self.metric, kind
         self._storage = self.storage or "float32"
-        self._center = self._find_center(X)
-        knobs = self._knobs(kind) | {"storage": self._storage}
+        names = ("metric", "backend", "index", "storage")
+        self._fitted = {name: getattr(self, name) for name in names}
+        if self._may_be_exact() and len(X) <= EXACT_ROWS:
+            kind, engine = "exact", _Exact
+        self._center, self._scale = self._find_center_and_scale(X)
+        rows, groups = self._rows(X, engine.dtype), None
+        if kind not in ("exact", "flat"):
+            if self._storage == "float16":  # what it keeps is what may be equal
+                rows = rows.astype(np.float16).astype(np.float32)
+            rows, groups = _fold(rows)
+        self._copies = None if groups is None else _Copies(groups)
+        knobs = self._knobs(self._asked) | {"storage": self._storage}
         knobs["seed"] = int(check_random_state(self.random_state).randint(1, 2**31 - 1))
-        self._engine = engine.build(
-            self.backend_rows(X), kind, self._metric, knobs, self._threads()
-        )
+        self._engine = engine.build(rows, kind, self._metric, knobs, self._threads())
         return self
 
     def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
@@ -318,7 +359,7 @@ class FastANN(ClassifierMixin, BaseEstimator):
                 f"n_samples_fit = {self.n_samples_fit_}, n_samples = {len(X)}; ask for "
                 "fewer neighbours or fit more rows."
             )
-        distances, found = self._search(self.backend_rows(X), k)
+        distances, found = self._search(self._rows(X, self._engine.dtype), k)
         return (distances, found) if return_distance else found
 
     def predict_proba(self, X):
@@ -376,31 +417,36 @@ class FastANN(ClassifierMixin, BaseEstimator):
         Returns
         -------
         float32 array of shape (n, n_features)
-            Less a whole number a column (euclidean, manhattan): float32 keeps
-            seven digits, and they should tell rows apart. Of length 1 (cosine,
-            angular).
+            Less a number a column (euclidean, manhattan; not where the rows that were
+            fitted are float32): float32 keeps seven digits, and they should tell rows
+            apart. Times a power of 2 where numbers are huge or tiny. Of length 1
+            (cosine, angular).
 
         Raises
         ------
         ValueError
             When a distance would not fit into float32, or a number into `storage`.
         """
+        return self._rows(X, np.float32)
+
+    def _rows(self, X, dtype):
         X = np.asarray(X)
-        narrow = X.dtype == np.float32 or X.dtype.itemsize <= 2
+        narrow = _is_narrow(X) and self._center is None and dtype == np.float32
         wide = np.float32 if narrow else np.float64
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             if self._center is not None:
                 rows = np.subtract(X, self._center, dtype=wide)
             else:
                 rows = X.astype(wide, copy=False)
+            if self._scale != 1:
+                rows = rows * wide(self._scale)
             if self._metric in ("cosine", "angular"):
-                length = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
-                rows = rows / np.where(length == 0, 1, length)
-            rows = np.ascontiguousarray(rows, dtype=np.float32)
-            squares = np.vdot(rows, rows)
+                rows = _unit(rows)
+            squares = np.einsum("ij,ij->i", rows, rows).max(initial=0)
+            rows = np.ascontiguousarray(rows, dtype=dtype)
         if self._storage != "float32":
             self._check_fit_into_storage(X, rows)
-        if not np.isfinite(squares):
+        if not squares < MOST_SQUARE:
             raise ParameterError(
                 "Some numbers are so large that their distances are infinity in "
                 "float32; scale the columns, with StandardScaler for one."
@@ -430,10 +476,10 @@ class FastANN(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         path : path
-            A folder, made where it is missing. It gets the index, three arrays
+            A folder, made where it is missing. It gets the index, a few arrays
             (``.npy``) and ``about.json``, which names them with their sha256. A
             former index there counts until ``about.json`` is replaced, which is
-            the last step and a single one.
+            the last step and a single one. What a killed save left is removed.
 
         Returns
         -------
@@ -452,6 +498,7 @@ class FastANN(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         folder = Path(path)
         classes = _plain(self.classes_)
+        self._check_parameters()
         if callable(self.weights):
             raise ParameterError(
                 "weights is a function, which cannot be saved without pickle; save "
@@ -460,8 +507,8 @@ class FastANN(ClassifierMixin, BaseEstimator):
         params = {name: _jsonable(v) for name, v in self.get_params(False).items()}
         about = {
             "format": FORMAT,
-            "params": params | {"metric": self._metric},
-            "storage": self._storage,
+            "params": params | self._fitted,
+            "scale": self._scale,
             "n_features": self.n_features_in_,
             "n_samples": self.n_samples_fit_,
             "kind": self._engine.kind,
@@ -471,15 +518,18 @@ class FastANN(ClassifierMixin, BaseEstimator):
         arrays = {"labels": self._labels, "classes": classes}
         if self._center is not None:
             arrays["center"] = self._center
+        if self._copies is not None:
+            arrays["groups"] = self._copies.groups
+        if self._engine.kind == "hnsw" and self._engine.aside.size:
+            arrays["aside"] = self._engine.aside
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with (
-                FileLock(folder / ".lock"),
-                tempfile.TemporaryDirectory(
+            with FileLock(folder / ".lock"):
+                _sweep(folder)
+                with tempfile.TemporaryDirectory(
                     prefix=".part-", dir=folder, ignore_cleanup_errors=True
-                ) as staging,
-            ):
-                self._write(folder, Path(staging), arrays, about)
+                ) as staging:
+                    self._write(folder, Path(staging), arrays, about)
         except (OSError, RuntimeError) as error:
             raise DataError(
                 f"The index could not be written to {folder} ({_reason(error)}); what "
@@ -510,43 +560,93 @@ class FastANN(ClassifierMixin, BaseEstimator):
             When a file is missing or is not what was saved.
         BackendError
             When the backend is missing.
+
+        Notes
+        -----
+        While another process saves into the folder, the former or the new index is
+        opened. The digests find damage, not malice: who can write the folder can write
+        them too. faiss and annoy parse the index in C++, and a crafted one may run code
+        as a pickle may; open only what you or somebody you trust saved.
         """
         folder = Path(path)
         about = _read_about(folder)
-        files = {}
-        for role, file in about["files"].items():
-            files[role] = _checked(folder, file, verify)
+        while True:
+            try:
+                return cls._open(folder, about, verify)
+            except DataError:
+                former, about = about, _read_about(folder)
+                if former == about:
+                    raise  # else a save came between
+
+    @classmethod
+    def _open(cls, folder, about, verify):
         try:
             self = cls(**about["params"])
-            engine = _ENGINES[self.backend]
-            self.classes_ = np.load(files["classes"], allow_pickle=False)
-            self._labels = np.load(files["labels"], mmap_mode="r", allow_pickle=False)
-            self._center = None
-            if "center" in files:
-                self._center = np.load(files["center"], allow_pickle=False)
-            self.n_features_in_ = about["n_features"]
-            self.n_samples_fit_ = about["n_samples"]
+            kind, n = about["kind"], about["n_samples"]
+            _expect_sizes(about)
+            self._asked = self._check_parameters()
+            _expect(
+                kind == self._asked
+                or (kind == "exact" and self._asked == "hnsw" and self.index is None),
+                "kind is none that its parameters make",
+            )
+            engine = _Exact if kind == "exact" else _ENGINES[self.backend]
+            engine.library()
+            self._metric, self._storage = self.metric, self.storage or "float32"
+            names = ("metric", "backend", "index", "storage")
+            self._fitted = {name: getattr(self, name) for name in names}
+            self.n_features_in_, self.n_samples_fit_ = about["n_features"], n
+            self._scale = about["scale"]
             if "feature_names" in about:
                 self.feature_names_in_ = np.array(about["feature_names"], object)
-            self._metric, self._storage = self.metric, about["storage"]
-            if self._storage not in STORAGE:
-                raise ValueError("numbers of another kind")
-            width = operator.index(self.n_features_in_)
+            files = {
+                role: _checked(folder, file, verify)
+                for role, file in about["files"].items()
+            }
             self._engine = engine.read(
-                files["index"], about["kind"], self._metric, width
+                files["index"], kind, self._metric, self.n_features_in_
             )
-            fits = len(self._labels) == self._engine.n_rows() == self.n_samples_fit_
-            fits &= int(self._labels.max()) < len(self.classes_)
-        except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
-            if isinstance(error, CourseError):
-                raise
-            raise DataError(_not_saved_here(folder)) from None
-        if not fits:
-            raise DataError(_not_saved_here(folder))
+            arrays = {
+                role: np.load(path, mmap_mode="r", allow_pickle=False)
+                for role, path in files.items()
+                if role != "index"
+            }
+            self._labels, self.classes_ = arrays["labels"], np.array(arrays["classes"])
+            _expect_labels(self._labels, self.classes_, n)
+            self._center = None
+            if "center" in arrays:
+                self._center = np.array(arrays["center"])
+                _expect(
+                    self._measures_gaps()
+                    and self._center.shape == (self.n_features_in_,)
+                    and self._center.dtype == np.float64
+                    and np.isfinite(self._center).all(),
+                    "the center is not one number a column",
+                )
+            self._copies = None
+            n_rows = n
+            if "groups" in arrays:
+                n_rows = _expect_groups(arrays["groups"], n)
+                self._copies = _Copies(arrays["groups"])
+            _expect(self._engine.n_rows() == n_rows, "the index has other rows")
+            if "aside" in arrays:
+                _expect_aside(arrays["aside"], kind, n_rows)
+                self._engine.set_aside(arrays["aside"])
+        except BackendError:
+            raise
+        except ParameterError as error:
+            raise DataError(_not_saved_here(folder, str(error).rstrip("."))) from None
+        except _Misfit as error:
+            raise DataError(_not_saved_here(folder, str(error))) from None
+        except (AttributeError, KeyError, TypeError, ValueError, OSError, RuntimeError):
+            raise DataError(
+                _not_saved_here(folder, "a part of it is missing")
+            ) from None
         return self
 
     def _write(self, folder, staging, arrays, about):
-        index = staging / f"index.{self.backend}"
+        exact = self._engine.kind == "exact"
+        index = staging / f"index.{'npy' if exact else self._fitted['backend']}"
         self._engine.write(index)
         for role, array in arrays.items():
             with open(staging / f"{role}.npy", "wb") as stream:
@@ -561,6 +661,7 @@ class FastANN(ClassifierMixin, BaseEstimator):
                 "bytes": part.stat().st_size,
                 "sha256": sha256,
             }
+        about["sha256"] = _digest(about)
         text = json.dumps(about, indent=1) + "\n"
         (staging / "about.json").write_text(text, encoding="utf-8")
         for role, file in files.items():
@@ -610,6 +711,7 @@ class FastANN(ClassifierMixin, BaseEstimator):
                 "choose weights='uniform' or metric='cosine'."
             )
         self._check_n_neighbors(self.n_neighbors)
+        self._check_n_jobs()
         for name, listeners in KNOBS.items():
             self._check_knob(name, getattr(self, name), kind, listeners)
         self._check_storage(kind)
@@ -643,8 +745,21 @@ class FastANN(ClassifierMixin, BaseEstimator):
                 f"{name} means nothing to index={kind!r}; leave it out, or choose "
                 f"index={' or '.join(map(repr, listeners))}."
             )
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-            raise ParameterError(f"{name} is {value!r}; it must be a whole number > 0.")
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if not whole or not 0 < value < 2**31:
+            raise ParameterError(
+                f"{name} is {value!r}; it must be a whole number > 0, below 2**31."
+            )
+
+    def _check_n_jobs(self):
+        value = self.n_jobs
+        if value is None:
+            return
+        if not isinstance(value, Integral) or isinstance(value, bool) or value == 0:
+            raise ParameterError(
+                f"n_jobs is {value!r}; it must be None or a whole number other than 0, "
+                "-1 for all processors."
+            )
 
     @staticmethod
     def _check_n_neighbors(value) -> int:
@@ -667,21 +782,60 @@ class FastANN(ClassifierMixin, BaseEstimator):
         return knobs
 
     def _threads(self) -> int:
-        return effective_n_jobs(self.n_jobs)
+        if _forked:
+            return 1
+        return min(effective_n_jobs(self.n_jobs), os.cpu_count() or 1)
 
-    def _find_center(self, X: np.ndarray) -> np.ndarray | None:
-        if self._metric not in ("euclidean", "manhattan"):
-            return None
-        if self._storage == "uint8":
-            return None
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean = X.mean(axis=0, dtype=np.float64)
-            # Whole numbers, so that whole numbers stay exact.
-            return np.nan_to_num(np.rint(mean).astype(np.float32))
+    def _may_be_exact(self) -> bool:
+        graph = ("storage", *(name for name in KNOBS if "hnsw" in KNOBS[name]))
+        by_name = any(getattr(self, name) is not None for name in ("index", *graph))
+        return self.backend == "faiss" and not by_name
+
+    def _measures_gaps(self) -> bool:
+        """Whether distances stay what they are when all rows move."""
+        return self._metric in ("euclidean", "manhattan") and self._storage != "uint8"
+
+    def _find_center_and_scale(self, X):
+        """Find a number a column to take away, and a power of 2 to multiply by.
+
+        Both come from medians of about a thousand rows: means follow outliers. A
+        median that is some row's number keeps whole numbers whole.
+        """
+        some = X[:: max(1, len(X) // 1_000)].astype(np.float64)
+        center = None
+        if self._measures_gaps() and not _is_narrow(X):
+            center = np.median(some[: len(some) - 1 + len(some) % 2], axis=0)
+            gaps = some - center
+            some = gaps if gaps.any() else center
+        sizes = np.abs(some[some != 0])
+        directions = self._metric in ("cosine", "angular")
+        if directions or self._storage == "uint8" or not sizes.size:
+            return center, 1.0
+        exponent = int(np.frexp(np.median(sizes))[1])
+        if self._storage == "float16":
+            exponent = min(exponent, 0)  # large numbers are refused by name
+        elif abs(exponent) <= 20:
+            exponent = 0
+        most = 126 if _is_narrow(X) else 500 if self._metric == "dot" else 1_000
+        return center, float(np.ldexp(1.0, -min(max(exponent, -most), most)))
 
     def _search(self, rows, k):
-        knobs = self._knobs(self._engine.kind)
-        return self._engine.search(rows, k, knobs, self._threads())
+        engine, knobs = self._engine, self._knobs(self._asked)
+        distances, found = engine.search(
+            rows, min(k, engine.n_rows()), knobs, self._threads()
+        )
+        if self._copies is not None:
+            distances, found = self._copies.unfold(distances, found, k)
+        if np.any(distances[:, 1:] == distances[:, :-1]):
+            order = np.lexsort((found, distances))
+            distances, found = (
+                np.take_along_axis(a, order, axis=1) for a in (distances, found)
+            )
+        if self._scale != 1:
+            distances = distances / self._scale
+            if self._metric == "dot":
+                distances = distances / self._scale
+        return distances, found
 
     def _neighbors_of_the_index(self, k, return_distance):
         n = self.n_samples_fit_
@@ -691,6 +845,9 @@ class FastANN(ClassifierMixin, BaseEstimator):
                 f"n_samples_fit = {n}, n_samples = {n}; ask for fewer neighbours."
             )
         distances, found = self._search(self._engine.rows(), k + 1)
+        if self._copies is not None:
+            groups = self._copies.groups
+            distances, found = distances[groups], found[groups]
         other = found != np.arange(n)[:, None]
         # Among many equals, or approximately, a row may miss itself: then the
         # farthest leaves.
@@ -709,6 +866,116 @@ class FastANN(ClassifierMixin, BaseEstimator):
         return self._labels[found], len(self.classes_), weights
 
 
+# --- a small set -------------------------------------------------------------
+
+
+class _Exact:
+    """Each row is compared with each query, in float64."""
+
+    dtype = np.float64
+
+    def __init__(self, raw, kind, metric):
+        self.raw, self.kind, self.metric = raw, kind, metric
+
+    @staticmethod
+    def library():
+        return _Faiss.library()
+
+    @classmethod
+    def build(cls, rows, kind, metric, knobs, threads):
+        return cls(rows, kind, metric)
+
+    def search(self, rows, k, knobs, threads):
+        distances = np.empty((len(rows), k))
+        found = np.empty((len(rows), k), np.int64)
+        n, d = self.raw.shape
+        step = max(1, BLOCK // max(n, (k + SPARE) * d))
+        for start in range(0, len(rows), step):
+            some = slice(start, start + step)
+            distances[some], found[some] = self._nearest(rows[some], k)
+        return self._in_units(distances), found
+
+    def _nearest(self, rows, k):
+        """Take a few more by fast sums than are asked for, then compare these well."""
+        most = min(k + SPARE, len(self.raw))
+        rough, wrong = self._roughly(rows)
+        found = np.sort(np.argpartition(rough, most - 1, axis=1)[:, :most], axis=1)
+        last = np.take_along_axis(rough, found, axis=1).max(axis=1)
+        far = self._measure(rows[:, None], self.raw[found])
+        order = np.argsort(far, axis=1, kind="stable")[:, :k]
+        far, found = (np.take_along_axis(a, order, axis=1) for a in (far, found))
+        if most < len(self.raw):
+            # Could one that was left out be as near? Then compare with all.
+            for row in np.flatnonzero(far[:, -1] + wrong >= last):
+                every = self._measure(rows[row], self.raw)
+                found[row] = np.argsort(every, kind="stable")[:k]
+                far[row] = every[found[row]]
+        return far, found
+
+    def _roughly(self, rows):
+        """Compare all with all, and tell how wrong that may be for each row."""
+        from sklearn.metrics.pairwise import manhattan_distances
+
+        digits = 8 * (self.raw.shape[1] + 8) * np.finfo(np.float64).eps
+        if self.metric == "manhattan":
+            rough = manhattan_distances(rows, self.raw)
+            return rough, digits * rough.max(axis=1)
+        squares, theirs = (np.einsum("ij,ij->i", a, a) for a in (rows, self.raw))
+        rough = rows @ self.raw.T
+        wrong = digits * (squares + theirs.max())
+        if self.metric == "dot":
+            return -rough, wrong
+        rough *= -2
+        rough += squares[:, None]
+        rough += theirs
+        if self.metric != "euclidean":
+            rough += _blank(rows)[:, None] + _blank(self.raw)
+        return rough, wrong
+
+    def _measure(self, rows, others):
+        match self.metric:
+            case "dot":
+                return -(rows * others).sum(axis=-1)
+            case "manhattan":
+                return np.abs(rows - others).sum(axis=-1)
+        gaps = ((rows - others) ** 2).sum(axis=-1)
+        if self.metric == "euclidean":
+            return gaps
+        return gaps + _blank(rows) + _blank(others)
+
+    def _in_units(self, distances):
+        match self.metric:
+            case "euclidean":
+                return np.sqrt(distances)
+            case "cosine" | "angular":
+                return _cosine_units(distances / 2, self.metric, 1e-30)
+            case _:
+                return distances
+
+    def rows(self):
+        return self.raw
+
+    def n_rows(self):
+        return len(self.raw)
+
+    def write(self, path):
+        with open(path, "wb") as stream:
+            np.save(stream, self.raw, allow_pickle=False)
+
+    @classmethod
+    def read(cls, path, kind, metric, width):
+        raw = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        _expect(raw.ndim == 2 and raw.dtype == np.float64, "the index is no table")
+        _expect(np.isfinite(raw).all(), "some numbers of the index are not finite")
+        _expect(raw.shape[1] == width, "the index is of another width")
+        return cls(raw, kind, metric)
+
+
+def _blank(rows: np.ndarray) -> np.ndarray:
+    """1 for each row of zeros, which is at distance 1 by cosine from all."""
+    return np.asarray(~rows.any(axis=-1), np.float64)
+
+
 # --- faiss -------------------------------------------------------------------
 
 
@@ -725,8 +992,12 @@ def _omp_threads(faiss: Any, threads: int) -> Iterator[None]:
 class _Faiss:
     """An index of faiss; what it finds in scikit-learn's units."""
 
+    dtype = np.float32
+
     def __init__(self, raw, kind, metric):
         self.raw, self.kind, self.metric = raw, kind, metric
+        self._largest = None
+        self.aside = np.empty(0, np.int64)
 
     @staticmethod
     def library():
@@ -742,10 +1013,7 @@ class _Faiss:
     @classmethod
     def build(cls, rows, kind, metric, knobs, threads):
         faiss = cls.library()
-        measure = {
-            "euclidean": faiss.METRIC_L2,
-            "manhattan": faiss.METRIC_L1,
-        }.get(metric, faiss.METRIC_INNER_PRODUCT)
+        measure = cls._measure(faiss, metric)
         n, d = rows.shape
         if kind == "flat":
             raw = faiss.IndexFlat(d, measure)
@@ -759,7 +1027,64 @@ class _Faiss:
             if not raw.is_trained:
                 raw.train(_padded(rows, raw.d))
             raw.add(_padded(rows, raw.d))
-        return cls(raw, kind, metric)
+            made = cls(raw, kind, metric)
+            if kind == "hnsw":
+                made._link_the_lost(faiss, rows)
+        return made
+
+    def _link_the_lost(self, faiss, rows):
+        """Link each row that a search for it misses from where that search ends."""
+        hnsw = self.raw.hnsw
+        links = faiss.rev_swig_ptr(hnsw.neighbors.data(), hnsw.neighbors.size())
+        offsets = faiss.vector_to_array(hnsw.offsets).astype(np.int64)
+        room = hnsw.nb_neighbors(0)
+        width = min(DEFAULTS["ef_search"], len(rows))
+        params = faiss.SearchParametersHNSW(efSearch=width)
+        lost, ends = self._lost(rows, np.arange(len(rows)), width, params)
+        linked = 0
+        while lost.size and linked < LINK_ROUNDS:
+            for row, near in zip(lost, ends, strict=True):
+                near = near[near >= 0]
+                slots = offsets[near][:, None] + np.arange(room)
+                free = np.argwhere(links[slots] < 0)
+                # Where all are taken, another one goes in each round.
+                other = linked % len(slots), -1 - linked % room
+                links[slots[*(free[0] if free.size else other)]] = row
+            linked += 1
+            lost, ends = self._lost(rows, lost, width, params)
+        if linked:  # a new link may lead searches for other rows astray
+            lost, _ = self._lost(rows, np.arange(len(rows)), width, params)
+        self.set_aside(lost)
+
+    def set_aside(self, numbers):
+        """Compare some of a graph's rows with every query, whatever links lead to."""
+        self.aside = np.asarray(numbers, np.int64)
+        if self.aside.size:
+            rows = np.stack([self.raw.reconstruct(int(row)) for row in self.aside])
+            self._side = self.build(rows, "flat", self.metric, {}, 1)
+
+    def _lost(self, rows, numbers, width, params):
+        """Those that find neither themselves nor their equals, and what they find."""
+        lost, ends = [numbers[:0]], [np.empty((0, width), np.int64)]
+        step = max(1, BLOCK // rows.shape[1])
+        for start in range(0, len(numbers), step):
+            some = numbers[start : start + step]
+            asked = rows[some]
+            raw, found = self.raw.search(asked, width, params=params)
+            missed = (found != some[:, None]).all(axis=1)
+            if self.metric in ("euclidean", "manhattan"):
+                missed &= raw[:, 0] > 0
+            else:
+                own = np.einsum("ij,ij->i", asked, asked)
+                missed &= raw[:, 0] < own * (1 - COSINE_ROUNDING)
+            lost.append(some[missed])
+            ends.append(found[missed])
+        return np.concatenate(lost), np.concatenate(ends)
+
+    @staticmethod
+    def _measure(faiss, metric):
+        measures = {"euclidean": faiss.METRIC_L2, "manhattan": faiss.METRIC_L1}
+        return measures.get(metric, faiss.METRIC_INNER_PRODUCT)
 
     @staticmethod
     def _graph(faiss, d, measure, knobs):
@@ -805,17 +1130,58 @@ class _Faiss:
         faiss = self.library()
         rows = _padded(rows, self.raw.d)
         with _omp_threads(faiss, threads):
-            raw, found = self.raw.search(rows, k, params=self._params(faiss, knobs, k))
+            if self.kind == "flat" and self.metric == "euclidean":
+                raw, found = self._search_flat(faiss, rows, k)
+            else:
+                params = self._params(faiss, knobs, k)
+                raw, found = self.raw.search(rows, k, params=params)
             lacking = np.flatnonzero((found < 0).any(axis=1))
             if lacking.size:
                 raw[lacking], found[lacking] = self._exhaustive(faiss, rows[lacking], k)
-        if self.kind == "flat" and self.metric == "euclidean":
-            raw, found = self._refine(faiss, rows, raw, found)
-        return self._in_units(raw), found
+        distances = self._in_units(raw)
+        if not self.aside.size:
+            return distances, found
+        distances[np.isin(found, self.aside)] = np.inf
+        n_aside = min(k, len(self.aside))
+        near, rows = self._side.search(rows, n_aside, knobs, threads)
+        distances = np.hstack([distances, near])
+        found = np.hstack([found, self.aside[rows]])
+        order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        return tuple(np.take_along_axis(a, order, axis=1) for a in (distances, found))
+
+    def _search_flat(self, faiss, rows, k):
+        """Take a few more than are asked for, and compare these well.
+
+        For many queries faiss computes |a|² + |b|² - 2ab, where digits cancel.
+        """
+        most = min(k + SPARE, self.raw.ntotal)
+        raw, found = self.raw.search(rows, most)
+        last = raw[:, -1].copy()
+        raw, found = (a[:, :k] for a in self._refine(faiss, rows, raw, found))
+        if most == self.raw.ntotal:
+            return raw, found
+        squares = np.einsum("ij,ij->i", rows, rows)
+        wrong = (8 + rows.shape[1] ** 0.5) * np.finfo(np.float32).eps
+        wrong = wrong * (squares + self._largest_square(faiss))
+        # Could one that was left out be nearer? Small batches use differences.
+        unsure = np.flatnonzero(raw[:, -1] + wrong > last)
+        for start in range(0, len(unsure), SMALL_BATCH):
+            some = unsure[start : start + SMALL_BATCH]
+            raw[some], found[some] = self._refine(
+                faiss, rows[some], *self.raw.search(rows[some], k)
+            )
+        return raw, found
+
+    def _largest_square(self, faiss):
+        if self._largest is None:
+            stored = self._stored(faiss)
+            self._largest = np.einsum("ij,ij->i", stored, stored).max(initial=0)
+        return self._largest
 
     def _params(self, faiss, knobs, k):
         if self.kind == "hnsw":
-            return faiss.SearchParametersHNSW(efSearch=max(knobs["ef_search"], k))
+            width = max(k, min(knobs["ef_search"], self.raw.ntotal))
+            return faiss.SearchParametersHNSW(efSearch=width)
         if self.kind in ("ivf", "ivfpq"):
             n_probe = min(knobs["n_probe"] or N_PROBE, self.raw.nlist)
             maker = (
@@ -884,17 +1250,30 @@ class _Faiss:
     def read(cls, path, kind, metric, width):
         faiss = cls.library()
         raw = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-        if raw.d < width or (raw.d > width and kind != "ivfpq"):
-            raise ValueError("an index of other width")
+        parts = {"flat": "Flat", "hnsw": "HNSW", "ivf": "IVFFlat", "ivfpq": "IVFPQ"}
+        measure = cls._measure(faiss, metric)
+        _expect(
+            isinstance(raw, getattr(faiss, f"Index{parts[kind]}"))
+            and raw.metric_type == measure
+            and raw.is_trained,
+            "the index is of another kind",
+        )
+        _expect(
+            raw.d == width or (raw.d > width and kind == "ivfpq"),
+            "the index is of another width",
+        )
         return cls(raw, kind, metric)
 
     def __getstate__(self):
         raw = self.library().serialize_index(self.raw)
-        return {"raw": raw, "kind": self.kind, "metric": self.metric}
+        kept = {name: getattr(self, name) for name in ("kind", "metric", "aside")}
+        return {"raw": raw} | kept
 
     def __setstate__(self, state):
-        self.__dict__ = state
-        self.raw = self.library().deserialize_index(state["raw"])
+        raw = self.library().deserialize_index(state["raw"])
+        self.raw, self.kind, self.metric = raw, state["kind"], state["metric"]
+        self._largest = None
+        self.set_aside(state["aside"])
 
 
 # --- annoy -------------------------------------------------------------------
@@ -918,6 +1297,8 @@ def _annoy():
 
 class _Annoy:
     """An index of annoy; what it finds in scikit-learn's units."""
+
+    dtype = np.float32
 
     def __init__(self, raw, kind, metric):
         self.raw, self.kind, self.metric = raw, kind, metric
@@ -1039,8 +1420,66 @@ def _checked_weights(weights: Any, shape: tuple[int, ...]) -> np.ndarray:
     return weights
 
 
-def _cosine_units(cosine: np.ndarray, metric: str) -> np.ndarray:
-    cosine = np.where(cosine < COSINE_ROUNDING, 0, np.minimum(cosine, 2))
+def _is_narrow(X: np.ndarray) -> bool:
+    """Whether float32 keeps the numbers as they are."""
+    return X.dtype == np.float32 or X.dtype.itemsize <= 2
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """Rows of length 1, but for those of zeros."""
+    length = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    odd = np.flatnonzero(~((length > 1e-9) & (length < 1e9)))
+    if odd.size:  # their squares would be 0 or infinity
+        rows = rows.copy()
+        largest = np.abs(rows[odd]).max(axis=1, keepdims=True)
+        rows[odd] = np.ldexp(rows[odd], -np.frexp(largest)[1])
+        length = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    return rows / np.where(length == 0, 1, length)[:, None]
+
+
+def _fold(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Rows that differ, in their order, and the number of each row's among them."""
+    keys = rows + rows.dtype.type(0)  # -0 becomes 0
+    keys = keys.view(np.dtype((np.void, keys.itemsize * keys.shape[1])))[:, 0]
+    _, first, groups = np.unique(keys, return_index=True, return_inverse=True)
+    if len(first) == len(rows):
+        return rows, None
+    order = np.argsort(first)
+    numbers = np.empty(len(first), np.int64)
+    numbers[order] = np.arange(len(first))
+    return rows[first[order]], numbers[groups]
+
+
+class _Copies:
+    """Which rows are equal: an index holds one of each group."""
+
+    def __init__(self, groups):
+        self.groups = groups
+        self.members = np.argsort(groups, kind="stable")
+        self.sizes = np.bincount(groups)
+        self.starts = np.cumsum(self.sizes) - self.sizes
+
+    def unfold(self, distances, found, k):
+        """Put all rows of each group in its place, and keep the first k."""
+        queries = np.arange(len(found))
+        place, used = np.zeros((2, len(found)), np.int64)
+        far = np.empty((len(found), k))
+        rows = np.empty((len(found), k), np.int64)
+        for column in range(k):
+            group = found[queries, place]
+            far[:, column] = distances[queries, place]
+            rows[:, column] = self.members[self.starts[group] + used]
+            used += 1
+            done = used == self.sizes[group]
+            used[done] = 0
+            place = np.minimum(place + done, found.shape[1] - 1)
+        return far, rows
+
+
+def _cosine_units(
+    cosine: np.ndarray, metric: str, rounding: float = COSINE_ROUNDING
+) -> np.ndarray:
+    cosine = np.where(cosine < rounding, 0, np.minimum(cosine, 2))
     return np.sqrt(2 * cosine) if metric == "angular" else cosine
 
 
@@ -1072,27 +1511,139 @@ def _reason(error: Exception) -> str:
     return text.rsplit("Error: ", 1)[-1][:160]
 
 
-def _not_saved_here(folder: Path) -> str:
+def _not_saved_here(folder: Path, why: str) -> str:
     return (
-        f"{folder} does not hold an index that this version of FastANN saved; save it "
-        "again."
+        f"{folder} does not hold an index that this version of FastANN saved ({why}); "
+        "save it again."
     )
 
 
+class _Misfit(ValueError):
+    """What a saved index says of itself cannot be."""
+
+
+def _expect(right: Any, why: str) -> None:
+    if not right:
+        raise _Misfit(why)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _digest(about: dict[str, Any]) -> str:
+    parts = {name: part for name, part in about.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
 def _read_about(folder: Path) -> dict[str, Any]:
+    path = folder / "about.json"
     try:
-        about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-        names = [file["name"] for file in about["files"].values()]
-        good = about["format"] == FORMAT and all(map(FILE_NAME.fullmatch, names))
-    except FileNotFoundError:
+        if not path.exists() and (folder / ".lock").exists():
+            _wait_for_a_save(folder)
+        about = json.loads(path.read_text(encoding="utf-8"))
+        _expect(isinstance(about, dict), "about.json is no description")
+        _expect(
+            about.get("format") == FORMAT,
+            f"its format is {str(about.get('format'))[:20]}, not {FORMAT}: fit again",
+        )
+        _expect(about["sha256"] == _digest(about), "about.json failed its checksum")
+        return about
+    except (FileNotFoundError, NotADirectoryError):
+        if folder.is_dir():
+            text = f"No saved index is in {folder}: give the folder that `save` wrote."
+        else:
+            what = "is a file" if folder.exists() else "does not exist"
+            text = f"{folder} {what}: give the folder that `save` wrote."
+        raise DataError(text) from None
+    except OSError as error:
         raise DataError(
-            f"No saved index is in {folder}: give the folder that `save` wrote."
+            f"{path} could not be read ({_reason(error)}): allow reading it, or save "
+            "the index again."
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        good = False
-    if not good:
-        raise DataError(_not_saved_here(folder))
-    return about
+    except _Misfit as error:
+        raise DataError(_not_saved_here(folder, str(error))) from None
+    except (ValueError, KeyError, RecursionError):
+        raise DataError(_not_saved_here(folder, "about.json is damaged")) from None
+
+
+def _wait_for_a_save(folder: Path) -> None:
+    from filelock import FileLock
+
+    # Where this may not write, nothing is waited for.
+    with contextlib.suppress(OSError), FileLock(folder / ".lock", timeout=60):
+        pass
+
+
+def _expect_sizes(about: dict[str, Any]) -> None:
+    """Refuse counts, names and files of other kinds than `save` writes."""
+    n, width, scale = about["n_samples"], about["n_features"], about["scale"]
+    _expect(_is_count(n), "n_samples is no count")
+    _expect(_is_count(width), "n_features is no count")
+    power = isinstance(scale, float) and 0 < scale < np.inf
+    _expect(power and np.frexp(scale)[0] == 0.5, "scale is no power of 2")
+    seed = about["params"]["random_state"]
+    _expect(seed is None or type(seed) is int, "random_state is no whole number")
+    if "feature_names" in about:
+        names = about["feature_names"]
+        good = isinstance(names, list) and len(names) == width
+        _expect(
+            good and all(isinstance(name, str) for name in names),
+            "feature_names is not one name a column",
+        )
+    files = about["files"]
+    _expect(
+        isinstance(files, dict) and {*ROLES[:3]} <= {*files} <= {*ROLES},
+        "files names other parts",
+    )
+    for role, file in files.items():
+        good = isinstance(file, dict) and {*file} == {"name", "bytes", "sha256"}
+        good = good and re.fullmatch("[0-9a-f]{64}", str(file["sha256"]))
+        name = f"{role}-{str(file['sha256'])[:16]}" if good else ""
+        _expect(
+            good
+            and _is_count(file["bytes"])
+            and FILE_NAME.fullmatch(str(file["name"]))
+            and file["name"].startswith(f"{name}."),
+            f"files does not name the {role}",
+        )
+
+
+def _expect_labels(labels: np.ndarray, classes: np.ndarray, n: int) -> None:
+    _expect(
+        classes.ndim == 1
+        and classes.dtype.kind in "biufU"
+        and len(classes)
+        and np.array_equal(np.unique(classes), classes),
+        "the classes are not different labels in order",
+    )
+    _expect(
+        labels.shape == (n,)
+        and labels.dtype.kind == "i"
+        and labels.min() >= 0
+        and labels.max() < len(classes),
+        "the labels are not one class a row",
+    )
+
+
+def _expect_groups(groups: np.ndarray, n: int) -> int:
+    good = groups.shape == (n,) and groups.dtype.kind == "i" and groups.min() >= 0
+    good = good and groups.max() < n and np.bincount(groups).all()
+    _expect(good, "the groups of equal rows are not one a row")
+    return int(groups.max()) + 1
+
+
+def _expect_aside(aside: np.ndarray, kind: str, n: int) -> None:
+    good = kind == "hnsw" and aside.ndim == 1 and aside.dtype.kind == "i"
+    good = good and len(aside) > 0 and np.array_equal(np.unique(aside), aside)
+    _expect(good and aside[0] >= 0 and aside[-1] < n, "aside does not name its rows")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed saves left; whoever holds the folder's lock may."""
+    for left in folder.iterdir():
+        if STAGED.fullmatch(left.name) and left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _move(staged: Path, folder: Path, file: dict[str, Any]) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from course_utils import annoy_probe, neighbors
@@ -16,8 +20,9 @@ from tests.systems import needs_posix
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, make_blobs
+from sklearn.datasets import load_breast_cancer, load_digits, make_blobs
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
@@ -245,7 +250,9 @@ def test_numbers_without_distances_are_refused(bad):
 def test_the_graph_finds_most_neighbours_with_default_parameters():
     X, y = blobs(8_000, 32)
     true = FastANN(index="flat").fit(X, y).kneighbors(X[:300])[1]
-    assert recall(FastANN().fit(X, y).kneighbors(X[:300])[1], true) > 0.95
+    model = FastANN().fit(X, y)
+    assert type(model.index_).__name__ == "IndexHNSWFlat"
+    assert recall(model.kneighbors(X[:300])[1], true) > 0.95
 
 
 def test_what_steers_a_search_is_read_at_each_search():
@@ -284,6 +291,155 @@ def test_the_number_of_threads_is_put_back():
         model.kneighbors(X, 101)
     model.predict(X)
     assert faiss.omp_get_max_threads() == before
+
+
+# --- equal and isolated rows -------------------------------------------------
+
+
+def without_a_row_lost(model, X):
+    """Assert that each fitted row finds itself or its equal, at distance 0."""
+    distances, found = model.kneighbors(X, 1)
+    assert np.all(distances == 0)
+    assert np.array_equal(X[found[:, 0]], X)
+
+
+@pytest.mark.parametrize("options", [{}, *BACKENDS], ids=str)
+@pytest.mark.parametrize("copies", [2, 30, 3_000])
+def test_copies_hide_no_other_row(options, copies):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(copies + 100, 4)).astype(np.float32)
+    X[:copies] = X[0]
+    rng.shuffle(X)
+    queries = rng.normal(size=(100, 4)).astype(np.float32)
+    model = FastANN(random_state=0, **options).fit(X, np.arange(len(X)) % 2)
+    for k in (1, 5, copies + 3):
+        true = exact(X, queries, k, "euclidean")[0]
+        distances, found = model.kneighbors(queries, k)
+        assert all(len({*row}) == k for row in found)
+        right = np.isclose(distances, true, rtol=1e-4, atol=1e-5).mean()
+        if options in ({}, {"index": "flat"}):
+            assert right == 1
+        elif options.get("index") != "ivfpq":
+            assert right > 0.95
+    if options in ({}, {"index": "flat"}, {"index": "hnsw"}):
+        without_a_row_lost(model, X)
+
+
+def test_digits_of_which_some_are_there_a_thousand_times_are_told_apart():
+    X, y = load_digits(return_X_y=True)
+    many = np.repeat(np.arange(5), 1_000)
+    X_train, y_train = np.vstack([X[::2], X[many]]), np.r_[y[::2], y[many]]
+    theirs = KNeighborsClassifier(3).fit(X_train, y_train).score(X[1::2], y[1::2])
+    ours = FastANN(3, random_state=0).fit(X_train, y_train)
+    graph = FastANN(3, index="hnsw", random_state=0).fit(X_train, y_train)
+    assert theirs > 0.97
+    for model in (ours, graph):
+        assert model.score(X[1::2], y[1::2]) == pytest.approx(theirs, abs=0.005)
+
+
+@pytest.mark.parametrize("options", [{}, {"index": "hnsw"}, {"index": "flat"}], ids=str)
+def test_equal_rows_come_in_their_order(options):
+    X = np.repeat([[0.0, 0.0], [3.0, 4.0]], [3, 4], axis=0)[[3, 0, 4, 1, 5, 2, 6]]
+    model = FastANN(2, random_state=0, **options).fit(X, np.arange(7))
+    distances, found = model.kneighbors([[0.0, 0.0]], 7)
+    assert found.tolist() == [[1, 3, 5, 0, 2, 4, 6]]
+    assert distances.tolist() == [[0.0, 0, 0, 5, 5, 5, 5]]
+    distances, found = model.kneighbors(n_neighbors=3)
+    assert distances[1].tolist() == [0, 0, 5] and found[1].tolist() == [3, 5, 0]
+    assert distances[0].tolist() == [0, 0, 0] and found[0].tolist() == [2, 4, 6]
+
+
+def scattered():
+    """Clusters, and rows that are far from all, in numbers that float16 keeps."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(3_000, 6))
+    X[:40] *= 300
+    X[40:1_000] = 0.01 * X[40:1_000] + 20 * rng.normal(size=(24, 6)).repeat(40, axis=0)
+    return X.astype(np.float16).astype(np.float32), np.arange(3_000) % 2
+
+
+@pytest.mark.parametrize("rounds", [0, neighbors.LINK_ROUNDS])
+@pytest.mark.parametrize(
+    "options", [{}, {"metric": "manhattan"}, {"storage": "float16"}], ids=str
+)
+def test_a_graph_finds_rows_that_no_link_led_to(options, rounds, monkeypatch, tmp_path):
+    """By new links, and where these do not help by a list beside the graph."""
+    X, y = scattered()
+    monkeypatch.setattr(neighbors, "LINK_ROUNDS", rounds)
+    model = FastANN(1, index="hnsw", random_state=0, **options).fit(X, y)
+    opened = FastANN.load(model.save(tmp_path / "index"))
+    for one in (model, opened, pickle.loads(pickle.dumps(model))):
+        without_a_row_lost(one, X)
+        found = one.kneighbors(X[:100], 30, False)
+        assert all(len({*row}) == 30 for row in found)
+    assert bool(model._engine.aside.size) is (rounds == 0)
+    assert len([*(tmp_path / "index").glob("aside-*")]) == (rounds == 0)
+    monkeypatch.setattr(neighbors._Faiss, "_link_the_lost", lambda *_: None)
+    bare = model.fit(X, y).kneighbors(X, 1)[0]
+    assert np.any(bare > 0), "these rows put nothing to the test"
+
+
+@pytest.mark.parametrize(
+    "aside", [[0, 3_000], [-1, 2], [5, 5], [2, 1], [[1, 2]], [0.5], []], ids=str
+)
+def test_a_list_beside_the_graph_that_does_not_fit_is_refused(
+    aside, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(neighbors, "LINK_ROUNDS", 0)
+    folder = FastANN(index="hnsw").fit(*scattered()).save(tmp_path / "index")
+    replace_file(folder, "aside", np.array(aside))
+    refused(folder, "does not name its rows")
+
+
+@pytest.mark.parametrize("options", [{}, {"index": "hnsw"}, {"index": "ivf"}], ids=str)
+@pytest.mark.parametrize("n", [1, 2, 300])
+def test_constant_data_have_neighbours(options, n):
+    X = np.full((n, 3), 0.1)
+    distances, found = FastANN(1, **options).fit(X, np.zeros(n)).kneighbors(X, n)
+    assert np.all(distances == 0)
+    assert np.array_equal(found, np.tile(np.arange(n), (n, 1)))
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-30, 1e-12, 1e12, 1e30, 1e200])
+@pytest.mark.parametrize("options", [{}, {"index": "hnsw"}, {"index": "flat"}], ids=str)
+@pytest.mark.parametrize("metric", neighbors.METRICS)
+def test_a_unit_of_any_size_changes_no_neighbour(size, options, metric):
+    X, y = blobs(200, 6)
+    X = X.astype(np.float64)
+    plain = FastANN(metric=metric, random_state=0, **options).fit(X, y).kneighbors(X)
+    model = FastANN(metric=metric, random_state=0, **options)
+    if metric == "dot" and not 1e-100 < size < 1e100:  # no product would fit
+        if size > 1:
+            with pytest.raises(ParameterError, match="so large"):
+                model.fit(X * size, y)
+        return
+    model.fit(X * size, y)
+    distances, found = model.kneighbors(X * size)
+    unit = {"euclidean": size, "manhattan": size}.get(metric, 1.0)
+    unit = size**2 if metric == "dot" else unit
+    assert np.mean(found == plain[1]) > 0.99
+    assert np.allclose(distances / unit, plain[0], rtol=1e-4, atol=2e-3)
+
+
+def test_an_outlier_takes_no_digits_from_the_others():
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(6_000, 5))
+    X[7] = 1e9
+    y = np.zeros(6_000)
+    distances, found = FastANN(index="flat").fit(X, y).kneighbors(X[8:200])
+    true, rows = exact(X, X[8:200], 5, "euclidean")
+    assert np.array_equal(found, rows)
+    assert np.allclose(distances, true, rtol=1e-4, atol=1e-6)
+
+
+def test_flat_is_right_where_the_digits_of_fast_sums_cancel():
+    rng = np.random.default_rng(6)
+    X = 100 * rng.normal(size=(20, 6)).repeat(200, axis=0)
+    X = (X + 1e-3 * rng.normal(size=X.shape)).astype(np.float32)
+    model = FastANN(index="flat").fit(X, np.zeros(4_000))
+    distances, _ = model.kneighbors(X[::40])
+    true, _ = exact(X, X[::40], 5, "euclidean")
+    assert np.allclose(distances, true, rtol=1e-4, atol=1e-7)
 
 
 # --- votes and labels --------------------------------------------------------
@@ -486,7 +642,10 @@ def test_vote_adds_up_each_row_by_itself():
         ({"backend": "annoy", "ef_search": 9}, "ef_search means nothing"),
         ({"index": "flat", "n_probe": 9}, "n_probe means nothing to index='flat'"),
         ({"index": "ivf", "n_bytes": 9}, "choose index='ivfpq'"),
+        ({"n_jobs": 0}, "n_jobs is 0"),
+        ({"n_jobs": "all"}, "n_jobs is 'all'"),
         ({"ef_search": 0}, "ef_search is 0"),
+        ({"ef_search": 2**31}, "ef_search is 2147483648"),
         ({"ef_search": 1.5}, "ef_search is 1.5"),
         ({"n_neighbors": 0}, "n_neighbors > 0"),
         ({"index": "ivf", "n_lists": 999}, "n_lists = 999 is more than the 100 rows"),
@@ -531,7 +690,76 @@ def test_importing_the_module_brings_neither_backend_nor_a_framework():
     assert ran.stdout.strip() == "[]", ran.stderr
 
 
+# --- forks -------------------------------------------------------------------
+
+IN_A_CHILD = """
+import json, multiprocessing, os, signal, sys
+import numpy as np
+from course_utils.neighbors import FastANN
+options = json.loads(sys.argv[1])
+X = np.random.default_rng(0).normal(size=(3_000, 16))
+y = np.arange(3_000) % 3
+model = FastANN(n_jobs=2, random_state=0, **options).fit(X, y)
+expected = model.predict(X)
+
+def ask():
+    signal.alarm(120)  # ends a child that hangs
+    same = np.array_equal(model.predict(X), expected)
+    FastANN(n_jobs=2, **options).fit(X, y).predict(X)
+    os._exit(0 if same else 3)
+
+child = os.fork() or ask()
+codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])]
+child = multiprocessing.get_context("fork").Process(target=ask)
+child.start()
+child.join()
+print(*codes, child.exitcode, np.array_equal(model.predict(X), expected))
+"""
+
+
+@needs_posix
+@pytest.mark.parametrize("options", [{}, *BACKENDS], ids=str)
+def test_a_forked_child_answers(options):
+    command = [sys.executable, "-W", "ignore", "-c", IN_A_CHILD, json.dumps(options)]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.stdout.split() == ["0", "0", "True"], ran.stderr
+
+
 # --- saving ------------------------------------------------------------------
+
+
+def describe(folder, **change):
+    """Change what a saved index says of itself, with a digest that fits."""
+    path = folder / "about.json"
+    about = json.loads(path.read_text()) | change
+    about.pop("sha256")
+    text = json.dumps(about, sort_keys=True)
+    about["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(json.dumps(about))
+
+
+def replace_file(folder, role, data):
+    """Put other bytes, or another array, in the place of a saved file."""
+    if isinstance(data, np.ndarray):
+        stream = io.BytesIO()
+        np.save(stream, data)
+        data = stream.getvalue()
+    files = json.loads((folder / "about.json").read_text())["files"]
+    sha256 = hashlib.sha256(data).hexdigest()
+    suffix = Path(files[role]["name"]).suffix if role in files else ".npy"
+    name = f"{role}-{sha256[:16]}{suffix}"
+    (folder / name).write_bytes(data)
+    file = {"name": name, "bytes": len(data), "sha256": sha256}
+    describe(folder, files=files | {role: file})
+
+
+def refused(folder, words=""):
+    with pytest.raises(DataError, match=words) as caught:
+        FastANN.load(folder)
+    text = str(caught.value)
+    assert str(folder) in text and "\n" not in text and len(text) < 500
+    assert "Error" not in text and text.endswith(".")
+
 
 IN_ANOTHER_PROCESS = """
 import sys
@@ -595,31 +823,241 @@ def test_a_changed_file_is_refused_in_one_sentence(options, role, tmp_path):
         FastANN.load(folder)
 
 
-def test_a_folder_without_an_index_is_named(tmp_path):
-    with pytest.raises(DataError, match="No saved index is in"):
-        FastANN.load(tmp_path)
+def test_what_is_no_folder_with_an_index_is_named(tmp_path):
+    refused(tmp_path, "No saved index is in")
+    refused(tmp_path / "nowhere", "does not exist")
+    (tmp_path / "file").write_text("{}")
+    refused(tmp_path / "file", "is a file: give the folder")
+    (tmp_path / "odd" / "about.json").mkdir(parents=True)
+    refused(tmp_path / "odd", "could not be read")
+    with pytest.raises(DataError, match="could not be written"):
+        FastANN().fit(*blobs(20)).save(tmp_path / "file")
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"format": 99},
+        {"format": 1},
         {"files": {"index": {"name": "../../etc/passwd"}}},
         {"files": {"labels": 3}},
+        {"files": []},
         {"params": {"backend": "faiss", "no_such": 1}},
         {"params": {"backend": "scann"}},
+        {"params": None},
         {"n_samples": 12},
+        {"n_samples": True},
+        {"n_samples": 10**30},
         {"n_features": 999},
+        {"n_features": 15},
         {"n_features": 3.5},
+        {"n_features": 0},
+        {"scale": 3.0},
+        {"scale": float("nan")},
+        {"scale": "1"},
+        {"kind": "flat"},
+        {"kind": "exact"},
+        {"kind": ["hnsw"]},
+        {"feature_names": ["a", "b"]},
+        {"feature_names": 16 * [1]},
     ],
     ids=str,
 )
 def test_a_description_that_does_not_fit_is_refused(change, tmp_path):
-    folder = FastANN().fit(*blobs(300)).save(tmp_path / "index")
-    about = json.loads((folder / "about.json").read_text())
-    (folder / "about.json").write_text(json.dumps(about | change))
-    with pytest.raises(DataError, match="does not hold an index"):
-        FastANN.load(folder)
+    folder = FastANN(index="hnsw").fit(*blobs(300)).save(tmp_path / "index")
+    whole = (folder / "about.json").read_text()
+    (folder / "about.json").write_text(json.dumps(json.loads(whole) | change))
+    refused(folder, "does not hold an index")  # its own digest differs
+    (folder / "about.json").write_text(whole)
+    describe(folder, **change)
+    refused(folder, "does not hold an index")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_neighbors": 0},
+        {"n_neighbors": "5"},
+        {"metric": "hamming"},
+        {"metric": "manhattan"},
+        {"metric": ["euclidean"]},
+        {"backend": "annoy"},
+        {"backend": {}},
+        {"index": "flat"},
+        {"index": "ivf"},
+        {"weights": 7},
+        {"n_jobs": 0},
+        {"n_jobs": "all"},
+        {"n_jobs": True},
+        {"ef_search": 0},
+        {"ef_search": 2**40},
+        {"n_trees": 3},
+        {"storage": "uint8", "metric": "cosine"},
+        {"random_state": 0.5},
+        {"random_state": [1]},
+    ],
+    ids=str,
+)
+def test_saved_parameters_are_checked_as_those_of_fit_are(change, tmp_path):
+    folder = FastANN(index="hnsw").fit(*blobs(300)).save(tmp_path / "index")
+    params = json.loads((folder / "about.json").read_text())["params"]
+    describe(folder, params=params | change)
+    refused(folder, "does not hold an index")
+
+
+@pytest.mark.parametrize(
+    ("role", "array"),
+    [
+        ("labels", np.arange(300)),
+        ("labels", np.zeros(299, int)),
+        ("labels", np.full(300, -1)),
+        ("labels", np.zeros((300, 1), int)),
+        ("labels", np.zeros(300)),
+        ("classes", np.arange(8)[::-1]),
+        ("classes", np.zeros(8, int)),
+        ("classes", np.arange(8).reshape(2, 4)),
+        ("classes", np.arange(3)),
+        ("center", np.zeros(15)),
+        ("center", np.full(16, np.nan)),
+        ("center", np.zeros(16, int)),
+        ("groups", np.zeros(300, int)),
+        ("groups", np.arange(300) - 1),
+        ("groups", np.arange(299)),
+        ("groups", np.arange(1, 301)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else str(value.shape),
+)
+@pytest.mark.parametrize("options", [{}, {"index": "hnsw"}], ids=str)
+def test_arrays_that_do_not_fit_the_index_are_refused(options, role, array, tmp_path):
+    folder = FastANN(**options).fit(*blobs(300)).save(tmp_path / "index")
+    replace_file(folder, role, array)
+    refused(folder, "does not hold an index")
+
+
+@each_backend
+def test_an_index_of_other_rows_is_refused(options, tmp_path):
+    X, y = blobs(300)
+    folder = FastANN(**options).fit(X, y).save(tmp_path / "index")
+    whole = (folder / "about.json").read_text()
+    others = [(X[:, :12], options), (X[:200], options)]
+    if options.get("backend") != "annoy":
+        others.append((X, {"index": "ivf" if options["index"] == "flat" else "flat"}))
+    for number, (rows, made) in enumerate(others):
+        other = FastANN(**made).fit(rows, y[: len(rows)]).save(tmp_path / str(number))
+        data = next(other.glob("index-*")).read_bytes()
+        replace_file(folder, "index", data)
+        refused(folder, "does not hold an index")
+        (folder / "about.json").write_text(whole)
+    replace_file(folder, "index", b"no index")
+    refused(folder, "does not hold an index")
+
+
+def test_what_was_set_after_fit_does_not_change_what_is_saved(tmp_path):
+    X, y = blobs(300)
+    model = FastANN(metric="cosine").fit(X, y)
+    model.set_params(metric="euclidean", index="ivf", n_neighbors=3)
+    opened = FastANN.load(model.save(tmp_path))
+    assert (opened.metric, opened.index, opened.n_neighbors) == ("cosine", None, 3)
+    assert np.array_equal(opened.kneighbors(X)[0], model.kneighbors(X)[0])
+
+
+@pytest.mark.parametrize("options", [{}, {"index": "hnsw"}, {"index": "ivf"}], ids=str)
+def test_equal_rows_and_units_survive_saving(options, tmp_path):
+    X, y = blobs(300)
+    X = X.astype(np.float64)[np.arange(300) // 3] * 1e-20
+    model = FastANN(random_state=0, **options).fit(X, y)
+    expected = model.kneighbors(X, 7)
+    opened = FastANN.load(model.save(tmp_path))
+    for twin in (opened, pickle.loads(pickle.dumps(model))):
+        assert all(map(np.array_equal, twin.kneighbors(X, 7), expected))
+        assert np.array_equal(twin.predict(None), model.predict(None))
+
+
+def test_a_save_between_the_steps_of_a_load_does_not_disturb_it(tmp_path, monkeypatch):
+    X, y = blobs(300)
+    folder = FastANN().fit(X, y).save(tmp_path / "index")
+    saves = iter([200, 100])
+
+    def checked(*arguments, real=neighbors._checked):
+        n = next(saves, None)
+        if n:
+            FastANN().fit(X[:n] + n, y[:n]).save(folder)
+        return real(*arguments)
+
+    monkeypatch.setattr(neighbors, "_checked", checked)
+    assert FastANN.load(folder).n_samples_fit_ == 100
+
+
+SAVES = """
+import sys
+import numpy as np
+from course_utils.neighbors import FastANN
+rng = np.random.default_rng(0)
+for n in range(20, 50):
+    FastANN().fit(rng.normal(size=(n, 3)), np.arange(n) % 2).save(sys.argv[1])
+"""
+
+
+def test_an_index_opens_while_another_process_saves(tmp_path):
+    folder = FastANN().fit(*blobs(20, 3)).save(tmp_path / "index")
+    with subprocess.Popen([sys.executable, "-c", SAVES, str(folder)]) as other:
+        sizes = []
+        while other.poll() is None:
+            sizes.append(FastANN.load(folder).n_samples_fit_)
+    assert other.returncode == 0
+    assert len({*sizes}) > 2 and sizes == sorted(sizes)
+    assert FastANN.load(folder).n_samples_fit_ == 49
+
+
+def test_a_load_waits_for_the_first_save(tmp_path, monkeypatch):
+    X, y = blobs(50)
+    elsewhere = FastANN().fit(X, y).save(tmp_path / "elsewhere")
+    folder = tmp_path / "index"
+    folder.mkdir()
+    waits, saves = threading.Event(), threading.Event()
+
+    def save():
+        with FileLock(folder / ".lock"):
+            saves.set()
+            waits.wait(60)
+            shutil.copytree(elsewhere, folder, dirs_exist_ok=True)
+
+    def wait(place, real=neighbors._wait_for_a_save):
+        waits.set()
+        real(place)
+
+    monkeypatch.setattr(neighbors, "_wait_for_a_save", wait)
+    other = threading.Thread(target=save)
+    other.start()
+    assert saves.wait(60)
+    assert FastANN.load(folder).n_samples_fit_ == 50
+    other.join()
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from course_utils.neighbors import FastANN
+os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+FastANN().fit(np.eye(9), np.arange(9) % 2).save(sys.argv[1])
+"""
+
+
+@needs_posix
+def test_the_next_save_removes_what_a_killed_one_left_and_nothing_else(tmp_path):
+    folder = tmp_path / "index"
+    ran = subprocess.run([sys.executable, "-c", KILLED, str(folder)])
+    assert ran.returncode < 0
+    (left,) = folder.glob(".part-*")
+    (folder / ".part-of-mine").mkdir()
+    (folder / ".part-12345678").write_text("a file")
+    (folder / ".part-abcdefgh").symlink_to(tmp_path, target_is_directory=True)
+    FastANN().fit(*blobs(30)).save(folder)
+    assert not left.exists()
+    assert (folder / ".part-of-mine").is_dir() and tmp_path.is_dir()
+    assert (folder / ".part-12345678").read_text() == "a file"
+    assert (folder / ".part-abcdefgh").is_symlink()
+    assert FastANN.load(folder).n_samples_fit_ == 30
 
 
 def test_broken_json_is_refused(tmp_path):
@@ -669,6 +1107,7 @@ def test_a_write_that_fails_midway_leaves_the_former_index(backend, tmp_path):
 @pytest.mark.parametrize("step", range(1, 6))
 def test_a_move_that_fails_leaves_an_index_that_opens(step, tmp_path, monkeypatch):
     X, y = blobs(300)
+    X = X.astype(np.float64)
     folder = FastANN().fit(X, y).save(tmp_path / "index")
     calls = []
 
@@ -702,6 +1141,7 @@ def test_a_save_goes_round_files_that_windows_keeps_because_they_are_mapped(
     tmp_path, monkeypatch
 ):
     X, y = blobs(300)
+    X = X.astype(np.float64)
     folder = FastANN().fit(X, y).save(tmp_path / "index")
 
     def replace(source, target, real=os.replace):

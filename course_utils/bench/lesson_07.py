@@ -125,7 +125,7 @@ def _measure_brute(file: str, n_pictures: int | None = None) -> None:
 def _fashion(n_pictures: int | None) -> None:
     x_train, y_train, x_test = _pictures(n_pictures)
     slowest, true = _brute(n_pictures)
-    graph = {"n_jobs": -1, "random_state": 0}
+    graph = {"index": "hnsw", "n_jobs": -1, "random_state": 0}
     models: dict[str, Any] = {
         "FastANN, faiss flat": FastANN(index="flat", n_jobs=-1),
         "FastANN, faiss HNSW": FastANN(**graph),
