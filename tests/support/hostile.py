@@ -298,13 +298,18 @@ def the_batch(
             refused="ended the program",
         ),
         "reaches-into-the-judge": cell(
-            refused_attempts(
-                "os.listdir(f'/proc/{os.getppid()}/fd')",
-                "open(f'/proc/{os.getppid()}/mem', 'r+b').read(1)",
-                "open(f'/proc/{os.getppid()}/environ').read()",
-                "os.listdir('/proc/1/root/root')",
-                "os.kill(int(open('/proc/sys/kernel/pid_max').read()) - 1, 0)",
-            )
+            """
+            import os
+            reached = []
+            for process in ("1", str(os.getppid())):
+                names = [f"fd/{number}" for number in range(3, 64)]
+                for name in (*names, "mem", "environ") if process != "1" else names:
+                    try:
+                        reached.append(open(f"/proc/{process}/{name}", "r+b"))
+                    except OSError:
+                        pass
+            assert not reached, reached
+            """,
         ),
         # --- points without an answer ---------------------------------------
         "deleted-a-check": Submission(
