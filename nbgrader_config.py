@@ -6,8 +6,8 @@ nbgrader and `course grade` read this file when they are called in this folder.
 import os
 from pathlib import Path
 
-from course_utils.authoring import STUB
-from course_utils.grading import link_sources
+from course_tools.authoring import STUB
+from course_tools.grading.restore import link_sources
 
 from nbgrader import preprocessors as steps
 from nbgrader.converters import Autograde
@@ -26,23 +26,25 @@ c.Execute.timeout = 300
 # Beyond this, a cell ends with MemoryError; the largest lesson holds 3,000.
 c.SandboxedExecute.memory_mb = 6144
 
-# The course's own steps among nbgrader's: see course_utils/grading.py.
-sanitize = ["course_utils.grading.RestoreChecks"]
+# The course's own steps among nbgrader's: see course_tools/grading.
+sanitize = ["course_tools.grading.restore.RestoreChecks"]
 sanitize += Autograde.sanitize_preprocessors.default()
 autograde = Autograde.autograde_preprocessors.default()
-autograde[autograde.index(steps.Execute)] = "course_utils.grading.SandboxedExecute"
+autograde[autograde.index(steps.Execute)] = (
+    "course_tools.grading.execute.SandboxedExecute"
+)
 c.Autograde.sanitize_preprocessors = sanitize
 c.Autograde.autograde_preprocessors = autograde
-c.Autograde.pre_convert_hook = "course_utils.grading.refuse_strange_files"
+c.Autograde.pre_convert_hook = "course_tools.grading.submissions.refuse_strange_files"
 # No zero that nobody earned.
-c.ExportApp.plugin_class = "course_utils.grading.GradesCsv"
+c.ExportApp.plugin_class = "course_tools.grading.gradebook.GradesCsv"
 
 # Without an exchange: files such as mary__01_one_hot_vs_embeddings.ipynb.
-c.ZipCollectApp.extractor_plugin = "course_utils.collecting.Extractor"
+c.ZipCollectApp.extractor_plugin = "course_tools.grading.collect.Extractor"
 c.FileNameCollectorPlugin.named_regexp = (
     r".*/(?P<student_id>[\w.@+-]+)__(?P<file_id>\d\d_\w+)\.ipynb$"
 )
 # With one: a folder that teachers and students of one machine can write to.
 if os.environ.get("NBGRADER_EXCHANGE"):
     c.Exchange.root = os.environ["NBGRADER_EXCHANGE"]
-c.ExchangeFactory.collect = "course_utils.collecting.Collect"
+c.ExchangeFactory.collect = "course_tools.grading.collect.Collect"

@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from course_utils.authoring import lesson_table
+from course_tools.authoring import lesson_table
+from course_tools.lessons import ROOT, all_lessons
 from course_utils.commands import set_up
-from course_utils.lessons import ROOT, all_lessons
 
 import nbformat
 

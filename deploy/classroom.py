@@ -31,7 +31,7 @@ from urllib.parse import urljoin, urlsplit
 # The lessons lie in this checkout; an installed copy of the package has none.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from course_utils.lessons import Lesson, find_lessons
+from course_tools.lessons import Lesson, find_lessons
 
 import aiohttp
 import nbformat

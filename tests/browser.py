@@ -20,7 +20,7 @@ from typing import Any
 from urllib.error import URLError
 from urllib.parse import urlsplit
 
-from course_utils.lessons import ROOT
+from course_tools.lessons import ROOT
 
 import nbformat
 from playwright.sync_api import Browser, Locator, Page, Request, sync_playwright

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from course_utils import runner
+from course_tools import runner
+from course_tools.lessons import Lesson
 from course_utils.data import fetch
 from course_utils.frameworks import limit_blas_threads
-from course_utils.lessons import Lesson
 
 import nbformat
 import pytest

@@ -16,8 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from course_utils.authoring import student_version
-from course_utils.lessons import ROOT, Lesson
+from course_tools.authoring import student_version
+from course_tools.lessons import ROOT, Lesson
 from tests.lessons import answers, nbgrader, solution
 
 import nbformat

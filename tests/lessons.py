@@ -9,8 +9,8 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
+from course_tools.lessons import Lesson, all_lessons
 from course_utils.frameworks import import_keras
-from course_utils.lessons import Lesson, all_lessons
 
 import nbformat
 

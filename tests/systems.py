@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from course_utils import sandbox
+from course_tools.grading import sandbox
 
 import pytest
 

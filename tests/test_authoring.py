@@ -12,10 +12,10 @@ import shutil
 import subprocess
 import sys
 
-from course_utils import authoring, cli, lessons, runner
-from course_utils.cli import main
+from course_tools import authoring, cli, lessons, runner
+from course_tools.cli import main
+from course_tools.lessons import Lesson
 from course_utils.errors import CourseError
-from course_utils.lessons import Lesson
 from tests.lessons import IDS, LESSONS, nbgrader, solution, student
 from tests.systems import needs_linux, needs_posix
 

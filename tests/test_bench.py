@@ -7,12 +7,12 @@ import re
 import subprocess
 import sys
 
-from course_utils import bench
-from course_utils.bench import lesson_05, lesson_06, lesson_08
-from course_utils.cli import main
+from course_tools import bench
+from course_tools.bench import lesson_05, lesson_06, lesson_08
+from course_tools.cli import main
+from course_tools.lessons import ROOT
 from course_utils.data import encode_sentences, load_news
 from course_utils.errors import CourseError
-from course_utils.lessons import ROOT
 
 import nbformat
 import numpy as np
@@ -35,7 +35,7 @@ def test_a_tiny_run_measures_both_recipes_and_draws_them(tmp_path):
     plot = tmp_path / "bench.png"
     options = ["--original-epochs", "1", "--epochs", "1", "--pictures", "600"]
     ran = subprocess.run(
-        [sys.executable, "-m", "course_utils.cli", "bench", "5", *options]
+        [sys.executable, "-m", "course_tools.cli", "bench", "5", *options]
         + ["--plot", str(plot)],
         capture_output=True,
         text=True,
@@ -59,7 +59,7 @@ def test_the_recipe_is_the_notebooks_cells():
     for name in ("post_embedder", "post_siamese", "make_embedder", "moved", "train"):
         assert f"def {name}(" in text
     assert "### BEGIN" not in text
-    code = (ROOT / "course_utils" / "bench" / "lesson_05.py").read_text()
+    code = (ROOT / "course_tools" / "bench" / "lesson_05.py").read_text()
     assert "layers." not in code, "a second copy of the network"
 
 
@@ -123,7 +123,7 @@ def test_both_recipes_get_the_same_number_of_threads(tmp_path, monkeypatch):
 def course_bench(*arguments):
     """Lines that `course bench` prints, which must succeed and warn of nothing."""
     ran = subprocess.run(
-        [sys.executable, "-m", "course_utils.cli", "bench", *arguments],
+        [sys.executable, "-m", "course_tools.cli", "bench", *arguments],
         capture_output=True,
         text=True,
     )

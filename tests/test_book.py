@@ -13,7 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from course_utils.lessons import ROOT
+from course_tools.lessons import ROOT
 from tests.lessons import EXERCISES, IDS, LESSONS, nbgrader, solution
 
 import nbformat

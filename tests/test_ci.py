@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath, PureWindowsPath
 
 import bootstrap
-from course_utils.cli import _parser
-from course_utils.lessons import ROOT
+from course_tools.cli import _parser
+from course_tools.lessons import ROOT
 
 import pytest
 import yaml

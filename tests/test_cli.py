@@ -8,12 +8,12 @@ import re
 import subprocess
 import sys
 
-from course_utils import cli, runner
-from course_utils.cli import main
+from course_tools import cli, runner
+from course_tools.cli import main
+from course_tools.lessons import NOTEBOOKS, find_lessons
 from course_utils.commands import set_up
 from course_utils.data import fetch
 from course_utils.errors import CourseError
-from course_utils.lessons import NOTEBOOKS, find_lessons
 from tests.conftest import toy_entry, write_wheel
 from tests.lessons import LESSONS
 from tests.systems import needs_posix
@@ -35,7 +35,7 @@ import pytest
 )
 def test_wrong_usage_is_one_line_without_traceback_and_status_2(arguments):
     ran = subprocess.run(
-        [sys.executable, "-m", "course_utils.cli", *arguments],
+        [sys.executable, "-m", "course_tools.cli", *arguments],
         capture_output=True,
         text=True,
     )
@@ -115,7 +115,7 @@ def test_another_runtime_error_is_not_taken_for_a_missing_home(monkeypatch):
 @pytest.mark.parametrize("file", [None, "/some/file"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EIO])
 def test_what_a_system_refuses_is_one_sentence(number, file, monkeypatch, capsys):
-    from course_utils import authoring
+    from course_tools import authoring
 
     said = os.strerror(number)
 
@@ -154,7 +154,7 @@ sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))
 
 @needs_posix
 def test_ctrl_c_in_a_terminal_stops_jupyterlab_and_the_command_ends_with_its_status():
-    command = [sys.executable, "-m", "course_utils.cli", "lab", "--no-browser"]
+    command = [sys.executable, "-m", "course_tools.cli", "lab", "--no-browser"]
     command += ["--port=0", *(["--allow-root"] if os.geteuid() == 0 else [])]
     with subprocess.Popen(
         [sys.executable, "-c", IN_A_TERMINAL, *command],
@@ -247,7 +247,8 @@ def test_doctor_finds_nothing_to_mend_where_everything_is_tested(capsys):
 
 
 def test_doctor_names_a_cure_for_each_thing_it_finds(monkeypatch, capsys):
-    from course_utils import annoy_probe, doctor
+    from course_tools import doctor
+    from course_utils import annoy_probe
 
     monkeypatch.setattr(annoy_probe, "TEST", "print([0])")
     monkeypatch.setattr(doctor, "memory_limit_mb", lambda: 512)
@@ -265,7 +266,7 @@ def test_doctor_names_a_cure_for_each_thing_it_finds(monkeypatch, capsys):
 
 
 def test_doctor_notices_a_package_of_another_version(monkeypatch):
-    from course_utils import doctor
+    from course_tools import doctor
 
     real = doctor.metadata.version
     monkeypatch.setattr(
@@ -276,7 +277,7 @@ def test_doctor_notices_a_package_of_another_version(monkeypatch):
 
 
 def test_the_compilers_package_is_named(monkeypatch):
-    from course_utils import doctor
+    from course_tools import doctor
 
     monkeypatch.setattr(
         doctor.shutil, "which", lambda name: name if name == "apt-get" else None
@@ -340,7 +341,7 @@ def test_run_says_which_lesson_failed_and_ends_with_1(
     small_lesson, monkeypatch, capsys
 ):
     lesson = small_lesson("1 / 0")
-    monkeypatch.setattr("course_utils.lessons.find_lessons", lambda wanted: [lesson])
+    monkeypatch.setattr("course_tools.lessons.find_lessons", lambda wanted: [lesson])
     assert main(["run"]) == 1
     line = capsys.readouterr().out
     assert line.startswith("❌ 09_small")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from course_utils.lessons import ROOT
+from course_tools.lessons import ROOT
 from tests.lessons import LESSONS
 from tests.systems import needs_posix
 
@@ -134,7 +134,7 @@ def test_all_five_steps_are_those_that_the_test_takes():
 
 @pytest.mark.long
 def test_a_lesson_is_changed_in_the_five_steps_of_contributing(checkout):
-    course = [sys.executable, "-m", "course_utils.cli"]
+    course = [sys.executable, "-m", "course_tools.cli"]
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     checkout.run("sh", "-c", configured(text))
     checkout.edit()

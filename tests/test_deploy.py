@@ -34,7 +34,7 @@ from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
-from course_utils.lessons import ROOT
+from course_tools.lessons import ROOT
 from tests.lessons import LESSONS, nbgrader, student
 from tests.systems import needs_linux
 
@@ -185,7 +185,8 @@ def packages(place):
     """A folder with a copy of the package, as the class's environment has one."""
     leave = shutil.ignore_patterns("__pycache__")
     folder = place / "packages"
-    shutil.copytree(ROOT / "course_utils", folder / "course_utils", ignore=leave)
+    for name in ("course_utils", "course_tools"):
+        shutil.copytree(ROOT / name, folder / name, ignore=leave)
     return folder
 
 

@@ -6,8 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
-from course_utils import doctor
-from course_utils.cli import main
+from course_tools import doctor
+from course_tools.cli import main
 from tests.conftest import url_entry
 from tests.systems import needs_posix
 

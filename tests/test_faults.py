@@ -15,9 +15,9 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from course_utils import runner
+from course_tools import runner
+from course_tools.lessons import Lesson
 from course_utils.data import fetch
-from course_utils.lessons import Lesson
 from tests.conftest import ROOT, start_fetch, toy_entry, write_wheel
 from tests.lessons import IDS, LESSONS
 from tests.systems import needs_posix
@@ -25,7 +25,7 @@ from tests.systems import needs_posix
 import nbformat
 import pytest
 
-COURSE = [sys.executable, "-m", "course_utils.cli"]
+COURSE = [sys.executable, "-m", "course_tools.cli"]
 ODD = "Zoë's Kurs 1"
 
 
@@ -207,8 +207,8 @@ def test_a_kernel_killed_in_training_is_said_so_and_nothing_stored_changes(
 ):
     lesson = small_lesson("1 + 1", TRAINING)
     before = lesson.solution.read_bytes()
-    monkeypatch.setattr("course_utils.lessons.find_lessons", lambda wanted: [lesson])
-    from course_utils.cli import main
+    monkeypatch.setattr("course_tools.lessons.find_lessons", lambda wanted: [lesson])
+    from course_tools.cli import main
 
     assert main(["run", "9", "--save"]) == 1
     assert re.search(r"❌ 09_small.*cell 3 .*the kernel died", capsys.readouterr().out)
@@ -331,7 +331,7 @@ def test_the_command_answers_alike_in_any_locale(elsewhere, command):
 @pytest.mark.parametrize("elsewhere", ELSEWHERE[:2], ids=IDS_ELSEWHERE[:2])
 def test_a_mark_that_a_terminal_cannot_show_stops_nothing(elsewhere):
     code = (
-        "from course_utils.cli import main; main(['data', 'photos']); print('\\u2705')"
+        "from course_tools.cli import main; main(['data', 'photos']); print('\\u2705')"
     )
     ran = subprocess.run(
         [sys.executable, "-X", "utf8=0", "-c", code],

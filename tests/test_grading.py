@@ -15,10 +15,11 @@ import subprocess
 import sys
 import time
 
-from course_utils import grading, lessons, probe, runner, sandbox
+from course_tools import lessons, runner
+from course_tools.cli import main
+from course_tools.grading import execute, gradebook, probe, restore, sandbox
+from course_tools.lessons import ROOT
 from course_utils.checks import core
-from course_utils.cli import main
-from course_utils.lessons import ROOT
 from tests import courses
 from tests.lessons import EXERCISES, IDS, LESSONS, answers, module, nbgrader, solution
 from tests.systems import needs_linux, needs_sandbox
@@ -217,7 +218,7 @@ def test_grading_a_class_takes_little_more_than_the_runs_themselves(tmp_path, ca
         )
     run, graded = [], []
     start = time.perf_counter()
-    for number, one in enumerate(grading.grade(folder, FIRST.name)):
+    for number, one in enumerate(gradebook.grade(folder, FIRST.name)):
         graded.append(time.perf_counter() - start)
         assert one.score == one.max_score and not one.problem
         # In between, so that both meet the same machine.
@@ -271,9 +272,9 @@ def test_a_sandbox_that_cannot_be_made_is_named_with_its_reason(tmp_path, monkey
 def test_no_submission_is_run_without_its_lessons_data(tmp_path, monkeypatch):
     folder = courses.make_course(tmp_path, FIRST, whole=False)
     courses.submit(folder, FIRST, "mary", courses.right(folder, FIRST))
-    monkeypatch.setattr(grading, "prepare", lambda name: None)
-    monkeypatch.setattr(grading, "locate", lambda name: None)
-    (one,) = grading.grade(folder, FIRST.name)
+    monkeypatch.setattr(gradebook, "prepare", lambda name: None)
+    monkeypatch.setattr(execute, "locate", lambda name: None)
+    (one,) = gradebook.grade(folder, FIRST.name)
     assert "run `course data imdb glove`" in one.problem
     assert one.score == 0
 
@@ -320,7 +321,7 @@ def test_the_instructors_page_works_in_the_order_one_types(tmp_path):
         if command.startswith("nbgrader "):
             courses.nbgrader_command(folder, *command.split()[1:])
         elif command.startswith("course grade"):
-            (one,) = grading.grade(folder, FIRST.name)
+            (one,) = gradebook.grade(folder, FIRST.name)
             assert (one.student, one.score, one.problem) == ("mary", 4, "")
     assert "mary" in (folder / "grades.csv").read_text(encoding="utf-8")
     assert (folder / "feedback" / "mary" / FIRST.name).is_dir()
@@ -371,7 +372,7 @@ def test_sources_are_links_to_the_solutions_and_their_pictures(tmp_path):
     assert "onehot.png" in pictures
     stale = source / "images" / "gone.png"
     stale.symlink_to("../nowhere.png")
-    grading.link_sources(folder)
+    restore.link_sources(folder)
     assert not stale.is_symlink()
     released = folder / "release" / FIRST.name / "images"
     assert pictures == {path.name for path in released.glob("*.png")}
@@ -416,7 +417,7 @@ def graded_again(folder):
     """Grade what is to be graded; give score and whether it was graded now."""
     return {
         one.student: (one.score, one.done)
-        for one in grading.grade(folder, FIRST.name)
+        for one in gradebook.grade(folder, FIRST.name)
         if not one.problem
     }
 
@@ -428,8 +429,8 @@ class Killed(BaseException):
 @pytest.mark.parametrize(
     "place",
     [
-        "course_utils.grading._note",
-        "course_utils.grading.SandboxedExecute.preprocess",
+        "course_tools.grading.gradebook._note",
+        "course_tools.grading.execute.SandboxedExecute.preprocess",
         "nbgrader.preprocessors.SaveAutoGrades.preprocess",
         "nbgrader.converters.Autograde.set_permissions",
     ],
@@ -443,8 +444,8 @@ def test_what_was_cut_short_is_graded_again(tmp_path, monkeypatch, quick, place)
     with monkeypatch.context() as patch:
         patch.setattr(place, killed)
         with pytest.raises(Killed):
-            list(grading.grade(folder, FIRST.name))
-    assert grading.recorded(folder, FIRST.name, "mary") is None
+            list(gradebook.grade(folder, FIRST.name))
+    assert gradebook.recorded(folder, FIRST.name, "mary") is None
     assert graded_again(folder) == {"mary": (4, True)}
     assert graded_again(folder) == {"mary": (4, False)}
 
@@ -463,8 +464,9 @@ def test_a_grader_that_is_ended_leaves_nothing_running(tmp_path, monkeypatch, se
     waits = "import time\nprint('here', flush=True)\ntime.sleep(600)"
     courses.cell_named(notebook, "lookup").source = waits
     courses.submit(folder, FIRST, "mary", notebook)
-    command = "import sys\nfrom course_utils import grading\nfrom pathlib import Path\n"
-    command += "list(grading.grade(Path(sys.argv[1]), sys.argv[2]))"
+    command = "import sys\nfrom pathlib import Path\n"
+    command += "from course_tools.grading import gradebook\n"
+    command += "list(gradebook.grade(Path(sys.argv[1]), sys.argv[2]))"
     grader = subprocess.Popen(
         [sys.executable, "-c", command, str(folder), FIRST.name],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -495,21 +497,22 @@ def test_a_full_disk_is_named_and_what_it_cost_is_graded_again(
 
     for place in (
         "nbconvert.writers.FilesWriter.write",
-        "course_utils.grading.os.fsync",
+        "course_tools.grading.gradebook.os.fsync",
     ):
         with monkeypatch.context() as patch:
             patch.setattr(place, full)
-            (one,) = grading.grade(folder, FIRST.name)
+            (one,) = gradebook.grade(folder, FIRST.name)
         assert "No space left on device" in one.problem
-        note = grading.recorded(folder, FIRST.name, "mary")
+        note = gradebook.recorded(folder, FIRST.name, "mary")
         assert not note or note["problem"]
     assert graded_again(folder) == {"mary": (4, True)}
 
 
 def test_two_graders_take_turns(tmp_path):
     folder = a_course(tmp_path, "anna", "mary")
-    command = "import sys\nfrom course_utils import grading\nfrom pathlib import Path\n"
-    command += "for one in grading.grade(Path(sys.argv[1]), sys.argv[2]):\n"
+    command = "import sys\nfrom pathlib import Path\n"
+    command += "from course_tools.grading import gradebook\n"
+    command += "for one in gradebook.grade(Path(sys.argv[1]), sys.argv[2]):\n"
     command += "    print(one.student, one.score, one.done, one.problem)"
     graders = [
         subprocess.Popen(
@@ -553,11 +556,11 @@ def test_the_table_holds_no_zero_that_nobody_earned(tmp_path, quick):
     blank.write_text(nbformat.writes(courses.blank(folder, FIRST)))
     with book(folder) as gradebook:
         gradebook.update_or_create_student("anna")
-    list(grading.grade(folder, FIRST.name))
+    list(gradebook.grade(folder, FIRST.name))
     # What was graded once is refused now: its old score is none.
     path = folder / "submitted" / "mary" / FIRST.name / FIRST.notebook.name
     path.unlink()
-    list(grading.grade(folder, FIRST.name))
+    list(gradebook.grade(folder, FIRST.name))
     courses.nbgrader_command(folder, "export")
     with open(folder / "grades.csv", encoding="utf-8") as stream:
         rows = {row["student_id"]: row for row in csv.DictReader(stream)}

@@ -15,8 +15,9 @@ import socket
 import subprocess
 import sys
 
-from course_utils import grading, lessons, sandbox
-from course_utils.cli import main
+from course_tools import lessons
+from course_tools.cli import main
+from course_tools.grading import execute, gradebook, sandbox, submissions
 from tests import courses
 from tests.lessons import LESSONS, solution
 from tests.support.hostile import ALL, SECRET, added, the_batch
@@ -260,7 +261,7 @@ def test_a_submission_has_a_time_in_all(tmp_path):
         stream.write("c.SandboxedExecute.total_seconds = 5\n")
     slow = added(courses.right(folder, FIRST), "import time\ntime.sleep(100)")
     courses.submit(folder, FIRST, "mary", slow)
-    (one,) = grading.grade(folder, FIRST.name)
+    (one,) = gradebook.grade(folder, FIRST.name)
     assert one.problem == "it took more than 5 s in all, in cell 3"
 
 
@@ -278,7 +279,7 @@ def told(lesson, *outputs, source="check.lookup(lookup)", **said):
         "grade_id": "check-lookup",
         "schema_version": 3,
     }
-    step = grading.SandboxedExecute()
+    step = execute.SandboxedExecute()
     step.nb, step.lesson = nbformat.v4.new_notebook(cells=[cell]), lesson
     step.ended, step.problem = set(), None
     line = {"cell": 0, "status": "ok", "count": 1, "found": [], "replaced": []}
@@ -345,9 +346,9 @@ def test_an_assignment_without_the_courses_checks_is_graded_as_nbgrader_does(
     ],
 )
 def test_what_is_no_answer_is_refused(line):
-    step = grading.SandboxedExecute()
+    step = execute.SandboxedExecute()
     step.nb, step.lesson = nbformat.v4.new_notebook(cells=[]), ""
     step.nb.cells.append(nbformat.v4.new_code_cell("1"))
     step.ended, step.problem = set(), None
-    with pytest.raises(grading.SubmissionError, match="no answer"):
+    with pytest.raises(submissions.SubmissionError, match="no answer"):
         step._take(line)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from course_utils.bench import recipe
+from course_tools.bench import recipe
 
 import pytest
 import torch

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from course_utils.bench import recipe
-from course_utils.bench.lesson_08 import read_split, shorten
+from course_tools.bench import recipe
+from course_tools.bench.lesson_08 import read_split, shorten
 from course_utils.data import load_news, load_sentence_encoder
 from course_utils.errors import DataError
 

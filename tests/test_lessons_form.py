@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import re
 
-from course_utils.lessons import ROOT
-from course_utils.runner import (
+from course_tools.lessons import ROOT
+from course_tools.runner import (
     BUDGET_MB,
     BUDGET_SECONDS,
     MEMORY_LINE,

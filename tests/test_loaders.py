@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 
+from course_tools.lessons import ROOT
 from course_utils.data import fetch, load_glove, load_imdb
 from course_utils.data.imdb import load_imdb_word_index
 from course_utils.frameworks import import_keras
-from course_utils.lessons import ROOT
 
 import numpy as np
 import pytest

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from course_utils.cli import main
+from course_tools.cli import main
 from course_utils.data import fetch
 from course_utils.errors import DataError
 from tests.conftest import CONTENT, toy_entry, url_entry, write_wheel

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 
-from course_utils.lessons import ROOT
+from course_tools.lessons import ROOT
 
 import nbformat
 import pytest

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import re
 
+from course_tools.lessons import ROOT
 from course_utils.data import NEWS_DESKS, fetch, load_news
 from course_utils.data import news as module
-from course_utils.lessons import ROOT
 
 import numpy as np
 import pytest

@@ -12,10 +12,10 @@ from email import message_from_bytes
 from importlib import metadata
 
 import course_utils
-from course_utils.cli import INSTALL
+from course_tools.cli import INSTALL
+from course_tools.lessons import ROOT
 from course_utils.data.fetch import catalog
 from course_utils.data.fetch.catalog import DATA
-from course_utils.lessons import ROOT
 
 import pytest
 
@@ -73,14 +73,18 @@ def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(wheel):
         names = archive.namelist()
         (info,) = [name for name in names if name.endswith(".dist-info/METADATA")]
         about = message_from_bytes(archive.read(info))
-        held = {name for name in names if name.startswith("course_utils/")}
+        held = {name for name in names if name.startswith("course_")}
+        held = {name for name in held if ".dist-info" not in name}
     tops = {name.partition("/")[0] for name in names}
     assert tops == {
+        "course_tools",
         "course_utils",
         f"course_utils-{course_utils.__version__}.dist-info",
     }
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    ran = subprocess.run([*listed, "course_utils"], cwd=ROOT, capture_output=True)
+    ran = subprocess.run(
+        [*listed, "course_utils", "course_tools"], cwd=ROOT, capture_output=True
+    )
     here = ran.stdout.decode("utf-8").strip("\0").split("\0")
     assert held == {name for name in here if (ROOT / name).is_file()}
     assert "course_utils/py.typed" in held and "course_utils/data/catalog.toml" in held

@@ -8,10 +8,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from course_tools.lessons import ROOT
 from course_utils.data import load_photo_credits, load_photos, photos
 from course_utils.errors import DataError
 from course_utils.frameworks import import_keras
-from course_utils.lessons import ROOT
 from tests.systems import needs_posix
 
 import numpy as np

@@ -10,7 +10,8 @@ import sys
 import textwrap
 from pathlib import Path
 
-from course_utils.cli import main
+from course_tools.cli import main
+from course_tools.lessons import ROOT
 from course_utils.data import fetch as fetching
 from course_utils.data import pretrained, scale_pixels
 from course_utils.data.pretrained import (
@@ -23,7 +24,6 @@ from course_utils.data.pretrained import (
 )
 from course_utils.errors import DataError
 from course_utils.frameworks import import_keras
-from course_utils.lessons import ROOT
 
 import numpy as np
 import pytest

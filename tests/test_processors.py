@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from course_utils.lessons import ROOT
+from course_tools.lessons import ROOT
 from tests.lessons import IDS, LESSONS, solution
 from tests.support.comparison import tolerance_of
 from tests.support.processors import (

@@ -8,7 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-from course_utils.lessons import ROOT, pictures_in
+from course_tools.lessons import ROOT, pictures_in
 from tests.lessons import LESSONS
 
 import numpy as np
@@ -113,7 +113,7 @@ def test_readme_commands_exist():
     for target in set(re.findall(r"\bmake (\w+)", readme)):
         assert re.search(rf"^{target}:", makefile, re.M), target
     help_text = subprocess.run(
-        [sys.executable, "-m", "course_utils.cli", "--help"],
+        [sys.executable, "-m", "course_tools.cli", "--help"],
         capture_output=True,
         text=True,
     ).stdout
@@ -128,7 +128,7 @@ def test_links_between_documents_lead_somewhere():
             assert (ROOT / target).exists(), (name, target)
 
 
-@pytest.mark.parametrize("module", ["course_utils", "course_utils.cli"])
+@pytest.mark.parametrize("module", ["course_utils", "course_tools.cli"])
 def test_importing_the_root_loads_nothing_heavy(module):
     heavy = "numpy pandas matplotlib sklearn keras tensorflow torch nbformat annoy"
     code = (

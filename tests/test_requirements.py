@@ -11,7 +11,7 @@ import tomllib
 from contextlib import suppress
 from importlib import metadata
 
-from course_utils.lessons import ROOT, find_lessons
+from course_tools.lessons import ROOT, find_lessons
 from requirements import audit, licences
 from requirements.lock import LEFT_OUT, SYSTEMS, read, versions
 
@@ -85,9 +85,9 @@ def test_nothing_that_a_lesson_imports_is_missing():
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 asked |= modules(cell.source)
-    for path in (ROOT / "course_utils").rglob("*.py"):
+    for path in ROOT.glob("course_*/**/*.py"):
         asked |= modules(path.read_text(encoding="utf-8"))
-    asked -= set(sys.stdlib_module_names) | {"course_utils"}
+    asked -= set(sys.stdlib_module_names) | {"course_utils", "course_tools"}
     assert {"numpy", "keras", "torch", "transformers"} <= asked
     for module in sorted(asked - OPTIONAL):
         names = {canonicalize_name(name) for name in providers.get(module, [])}

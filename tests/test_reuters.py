@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 
+from course_tools.lessons import ROOT
 from course_utils.checks.lesson_03 import _what_next
 from course_utils.data import fetch, load_reuters, reuters_topics
 from course_utils.data.reuters import load_reuters_word_index
 from course_utils.frameworks import import_keras
-from course_utils.lessons import ROOT
 
 import numpy as np
 import pytest

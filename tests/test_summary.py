@@ -8,8 +8,7 @@ import sys
 import types
 
 from course_utils.checks.core import Check, Outcome, exercise, expect_number, fail
-from course_utils.checks.summary import MARKS, summary_of
-from course_utils.lessons import TITLES
+from course_utils.checks.summary import MARKS, TITLES, summary_of
 from tests.lessons import IDS, LESSONS, module, nbgrader, solution, student
 
 import nbformat

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from course_tools.lessons import ROOT
 from course_utils import DataError
 from course_utils.data import load_surnames, romanise, surname_nationalities, surnames
 from course_utils.data.fetch import _problem, catalog
-from course_utils.lessons import ROOT
 
 import numpy as np
 import pytest

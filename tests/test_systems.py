@@ -7,13 +7,13 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from course_utils import doctor
+from course_tools import doctor
+from course_tools.lessons import ROOT
 from course_utils.commands import set_up
-from course_utils.lessons import ROOT
 
 import pytest
 
-MODULES = sorted((ROOT / "course_utils").rglob("*.py"))
+MODULES = sorted(ROOT.glob("course_*/**/*.py"))
 NAMES = [path.relative_to(ROOT).as_posix() for path in MODULES]
 each_module = pytest.mark.parametrize("path", MODULES, ids=NAMES)
 

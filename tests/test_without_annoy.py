@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from course_utils.lessons import Lesson
-from course_utils.runner import run_lesson
+from course_tools.lessons import Lesson
+from course_tools.runner import run_lesson
 from tests.lessons import LESSONS
 
 import nbformat

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_utils.lessons import Lesson
+from course_tools.lessons import Lesson
 from tests import courses
 
 import nbformat

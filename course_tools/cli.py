@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from course_tools.lessons import all_lessons, in_checkout, where_lessons_are
 from course_utils.commands import set_up
 from course_utils.errors import CourseError, UsageError
-from course_utils.lessons import all_lessons, in_checkout, where_lessons_are
 
 INSTALL = "pip install 'course-utils[course]'"
 LESSON_HELP = "5, 05 or 05_siamese_fashion_mnist; none means all"
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.command(options)
     except ModuleNotFoundError as error:
         module = (error.name or "").partition(".")[0]
-        if module in ("", "course_utils"):
+        if module in ("", "course_utils", "course_tools"):
             raise
         cure = set_up() if in_checkout() else INSTALL
         print(
@@ -163,7 +163,7 @@ def _parser(with_bench: bool) -> argparse.ArgumentParser:
 
 
 def _add_bench_options(parser: argparse.ArgumentParser) -> None:
-    from course_utils.bench import benches
+    from course_tools.bench import benches
 
     parser.add_argument("lessons", nargs="*", metavar="LESSON", help=LESSON_HELP)
     parser.add_argument(
@@ -179,7 +179,7 @@ def _add_bench_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from course_utils.bench import chosen
+    from course_tools.bench import chosen
 
     for module in chosen(options.lessons):
         module.run(options)
@@ -187,7 +187,7 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _lab(passed_on: list[str]) -> int:
-    from course_utils.lessons import NOTEBOOKS
+    from course_tools.lessons import NOTEBOOKS
 
     all_lessons()
     words = [f"--ServerApp.root_dir={NOTEBOOKS}"]
@@ -224,9 +224,9 @@ def _in_container() -> bool:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from course_tools.lessons import find_lessons
+    from course_tools.runner import BUDGET_MB, BUDGET_SECONDS, run_lesson, save
     from course_utils import profile
-    from course_utils.lessons import find_lessons
-    from course_utils.runner import BUDGET_MB, BUDGET_SECONDS, run_lesson, save
 
     lessons = find_lessons(options.lessons)
     size = profile()
@@ -263,7 +263,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _build(options: argparse.Namespace) -> int:
-    from course_utils import authoring
+    from course_tools import authoring
 
     lessons = all_lessons()
     if options.check:
@@ -289,7 +289,7 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _grade(options: argparse.Namespace) -> int:
-    from course_utils import lessons
+    from course_tools import lessons
 
     if sys.platform == "win32":
         raise CourseError(
@@ -298,7 +298,7 @@ def _grade(options: argparse.Namespace) -> int:
         )
     lesson = lessons.find_lessons([options.lesson])[0]
     try:
-        from course_utils import grading
+        from course_tools.grading import gradebook, submissions
     except ImportError as error:
         if "nbgrader" not in str(error):
             raise
@@ -308,10 +308,10 @@ def _grade(options: argparse.Namespace) -> int:
 
     def on_start(student: str) -> None:
         if sys.stdout.isatty():
-            print(f"… {grading.plain(student)}", end="", flush=True)
+            print(f"… {submissions.plain(student)}", end="", flush=True)
 
     refused = []
-    for one in grading.grade(
+    for one in gradebook.grade(
         lessons.ROOT,
         lesson.name,
         options.students,
@@ -321,13 +321,13 @@ def _grade(options: argparse.Namespace) -> int:
         if sys.stdout.isatty():
             print("\r\x1b[K", end="")
         if one.problem:
-            refused.append(grading.plain(one.student))
+            refused.append(submissions.plain(one.student))
             line = f"refused: {one.problem}"
         else:
             line = f"{one.score:g} of {one.max_score:g}"
             line += "" if one.done else "  (graded before)"
         told = f"{one.student}: {'; '.join([line, *one.notes])}"
-        print(grading.plain(told), flush=True)
+        print(submissions.plain(told), flush=True)
     if refused:
         print(
             f"Not graded: {', '.join(refused)}. The grade book holds no score for "
@@ -432,7 +432,7 @@ def _data_table() -> str:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from course_utils import doctor
+    from course_tools import doctor
 
     findings = doctor.examine()
     print(doctor.report(findings))

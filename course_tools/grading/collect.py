@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from course_utils.grading import (
+from course_tools.grading.submissions import (
     NOTEBOOK_BYTES,
     STUDENT,
     SubmissionError,

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from course_utils.bench import n_threads, recipe, run_apart, table
+from course_tools.bench import n_threads, recipe, run_apart, table
 from course_utils.errors import UsageError
 
 ORIGINAL_EPOCHS = 50

@@ -13,19 +13,6 @@ ROOT = Path(__file__).resolve().parents[1]
 SOLUTIONS = ROOT / "solutions"
 NOTEBOOKS = ROOT / "notebooks"
 
-# What the lessons are called, in their order: a lesson's last cell names the next one
-# also where a student has no solutions. A test compares with the lessons' heads.
-TITLES = {
-    "01_one_hot_vs_embeddings": "One-hot vs embeddings",
-    "02_imdb_sentiment": "IMDB: learning an embedding inside a task",
-    "03_reuters_topics": "Reuters topics: design your own network",
-    "04_mobilenet_transfer": "Transfer learning with MobileNet",
-    "05_siamese_fashion_mnist": "Siamese networks: a map of garments",
-    "06_surname_lookup": "Surname look-up",
-    "07_fast_neighbors": "Fast neighbours",
-    "08_similarity_search": "From raw stories to a tuned similarity search",
-}
-
 
 @dataclass(frozen=True)
 class Lesson:

@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
+from course_tools.lessons import find_lessons
 from course_utils.errors import CourseError, UsageError
-from course_utils.lessons import find_lessons
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",

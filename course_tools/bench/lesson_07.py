@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from course_utils.bench import n_threads, run_apart, table
+from course_tools.bench import n_threads, run_apart, table
 from course_utils.errors import UsageError
 from course_utils.neighbors import DEFAULTS, BackendError, FastANN, vote
 
@@ -108,7 +108,7 @@ def _brute(n_pictures: int | None) -> tuple[float, np.ndarray]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "neighbours.npy"
         arguments = [str(file), *([str(n_pictures)] if n_pictures else [])]
-        (said,) = run_apart("course_utils.bench.lesson_07", arguments)
+        (said,) = run_apart("course_tools.bench.lesson_07", arguments)
         return said["seconds"], np.load(file, allow_pickle=False)
 
 

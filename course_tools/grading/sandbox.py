@@ -21,6 +21,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import course_tools as tools
+import course_utils as utils
+
 import psutil
 
 # What bubblewrap is called, and the package that holds it everywhere.
@@ -175,7 +178,7 @@ def run(
     Parameters
     ----------
     module : str
-        Such as ``"course_utils.judge"``.
+        Such as ``"course_tools.grading.judge"``.
     request : bytes
         What it reads.
     read : mapping of str to str
@@ -200,7 +203,7 @@ def run(
         "HOME": HOME,
         "LANG": "C.UTF-8",
         "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.defpath]),
-        "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
         "TMPDIR": "/tmp",
         "USER": "student",
         **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
@@ -262,13 +265,12 @@ def _limits_to_set(limits: Limits) -> dict[str, int]:
 
 def _interpreter() -> set[str]:
     """Folders that this Python runs from, and the package itself."""
-    package = Path(__file__).resolve().parent
     wanted = {sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix}
     # A checkout that was installed for editing is on the path: with all solutions.
     wanted |= {
         path for path in sys.path if "site-packages" in path or path.endswith(".zip")
     }
-    found = {str(package)}
+    found = {str(Path(one.__file__).resolve().parent) for one in (tools, utils)}
     for path in wanted:
         if os.path.exists(path) and not path.startswith("/usr"):
             # By the name that it is called by, and by the one that links lead to.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from course_tools.lessons import all_lessons
 from course_utils import annoy_probe
 from course_utils.commands import set_up
 from course_utils.data.fetch import (
@@ -24,7 +25,6 @@ from course_utils.data.fetch import (
 )
 from course_utils.data.fetch.files import _problem
 from course_utils.errors import CourseError, DataError
-from course_utils.lessons import all_lessons
 
 MEMORY_NEEDED_MB = 2048
 # For all data, and for the largest archive beside what is made of it.

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from course_tools.lessons import NOTEBOOKS, ROOT, Lesson, all_lessons, pictures_in
+from course_tools.runner import read_record, write_files
 from course_utils.commands import set_up
 from course_utils.errors import CourseError
-from course_utils.lessons import NOTEBOOKS, ROOT, Lesson, all_lessons, pictures_in
-from course_utils.runner import read_record, write_files
 
 import nbformat
 

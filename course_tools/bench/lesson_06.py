@@ -13,7 +13,7 @@ import io
 import time
 from typing import Any
 
-from course_utils.bench import recipe, table
+from course_tools.bench import recipe, table
 from course_utils.errors import DataError, UsageError
 
 import numpy as np

@@ -1,8 +1,8 @@
 """Execute a submission inside the sandbox and report each cell as it ends.
 
-`course_utils.sandbox` starts this module, with the number of the file to answer to
-and the limits to set. The request comes on standard input, as JSON; a line of JSON
-goes out for each cell. Kernel and judge are both inside, so no socket leads out.
+`course_tools.grading.sandbox` starts this module, with the number of the file to
+answer to and the limits to set. The request comes on standard input, as JSON; a line of
+JSON goes out for each cell. Kernel and judge are both inside, so no socket leads out.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from course_tools.lessons import SOLUTIONS, Lesson
 from course_utils import profile
 from course_utils.errors import CourseError
-from course_utils.lessons import SOLUTIONS, Lesson
 
 import nbformat
 

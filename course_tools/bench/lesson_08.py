@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from course_utils.bench import recipe, table
+from course_tools.bench import recipe, table
 from course_utils.data.news import read_stories
 from course_utils.errors import DataError, UsageError
 

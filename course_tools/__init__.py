@@ -1,0 +1,1 @@
+"""What runs the course: the command ``course`` and all machinery behind it."""
