@@ -15,7 +15,16 @@ from pathlib import Path
 
 from course_utils import annoy_probe, neighbors
 from course_utils.errors import CourseError, DataError
-from course_utils.neighbors import BackendError, FastANN, ParameterError, vote
+from course_utils.neighbors import (
+    BackendError,
+    FastANN,
+    ParameterError,
+    _annoy,
+    _estimator,
+    _faiss,
+    _store,
+    vote,
+)
 from tests.systems import needs_posix
 
 import numpy as np
@@ -358,14 +367,14 @@ def scattered():
     return X.astype(np.float16).astype(np.float32), np.arange(3_000) % 2
 
 
-@pytest.mark.parametrize("rounds", [0, neighbors.LINK_ROUNDS])
+@pytest.mark.parametrize("rounds", [0, _faiss.LINK_ROUNDS])
 @pytest.mark.parametrize(
     "options", [{}, {"metric": "manhattan"}, {"storage": "float16"}], ids=str
 )
 def test_a_graph_finds_rows_that_no_link_led_to(options, rounds, monkeypatch, tmp_path):
     """By new links, and where these do not help by a list beside the graph."""
     X, y = scattered()
-    monkeypatch.setattr(neighbors, "LINK_ROUNDS", rounds)
+    monkeypatch.setattr(_faiss, "LINK_ROUNDS", rounds)
     model = FastANN(1, index="hnsw", random_state=0, **options).fit(X, y)
     opened = FastANN.load(model.save(tmp_path / "index"))
     for one in (model, opened, pickle.loads(pickle.dumps(model))):
@@ -374,7 +383,7 @@ def test_a_graph_finds_rows_that_no_link_led_to(options, rounds, monkeypatch, tm
         assert all(len({*row}) == 30 for row in found)
     assert bool(model._engine.aside.size) is (rounds == 0)
     assert len([*(tmp_path / "index").glob("aside-*")]) == (rounds == 0)
-    monkeypatch.setattr(neighbors._Faiss, "_link_the_lost", lambda *_: None)
+    monkeypatch.setattr(_faiss.Faiss, "_link_the_lost", lambda *_: None)
     bare = model.fit(X, y).kneighbors(X, 1)[0]
     assert np.any(bare > 0), "these rows put nothing to the test"
 
@@ -385,7 +394,7 @@ def test_a_graph_finds_rows_that_no_link_led_to(options, rounds, monkeypatch, tm
 def test_a_list_beside_the_graph_that_does_not_fit_is_refused(
     aside, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(neighbors, "LINK_ROUNDS", 0)
+    monkeypatch.setattr(_faiss, "LINK_ROUNDS", 0)
     folder = FastANN(index="hnsw").fit(*scattered()).save(tmp_path / "index")
     replace_file(folder, "aside", np.array(aside))
     refused(folder, "does not name its rows")
@@ -609,7 +618,7 @@ def test_many_classes_are_counted_in_blocks(monkeypatch):
     y = np.arange(500) // 2
     model = FastANN(3, index="flat").fit(X, y)
     whole = model.predict(X)
-    monkeypatch.setattr(neighbors, "BLOCK", 1_000)
+    monkeypatch.setattr(_estimator, "BLOCK", 1_000)
     assert np.array_equal(model.predict(X), whole)
     assert np.array_equal(whole, model.classes_[model.predict_proba(X).argmax(axis=1)])
 
@@ -663,7 +672,7 @@ def test_what_is_not_offered_is_refused_by_name_in_one_sentence(options, words):
 @pytest.mark.parametrize("backend", ["annoy", "faiss"])
 def test_a_missing_backend_is_named_with_both_cures(backend, monkeypatch):
     monkeypatch.setitem(sys.modules, backend, None)
-    neighbors._annoy.cache_clear()
+    _annoy._annoy.cache_clear()
     with pytest.raises(BackendError) as caught:
         FastANN(backend=backend).fit(*blobs(20))
     other = {"annoy": "faiss", "faiss": "annoy"}[backend]
@@ -674,7 +683,7 @@ def test_a_missing_backend_is_named_with_both_cures(backend, monkeypatch):
 
 @needs_annoy
 def test_an_annoy_that_finds_one_neighbour_only_is_refused(monkeypatch):
-    neighbors._annoy.cache_clear()
+    _annoy._annoy.cache_clear()
     monkeypatch.setattr(annoy_probe, "TEST", "print([0])")
     with pytest.raises(BackendError, match="gave \\[0\\].*--no-binary=annoy"):
         FastANN(backend="annoy").fit(*blobs(20))
@@ -978,13 +987,13 @@ def test_a_save_between_the_steps_of_a_load_does_not_disturb_it(tmp_path, monkey
     folder = FastANN().fit(X, y).save(tmp_path / "index")
     saves = iter([200, 100])
 
-    def checked(*arguments, real=neighbors._checked):
+    def checked(*arguments, real=_store._checked):
         n = next(saves, None)
         if n:
             FastANN().fit(X[:n] + n, y[:n]).save(folder)
         return real(*arguments)
 
-    monkeypatch.setattr(neighbors, "_checked", checked)
+    monkeypatch.setattr(_store, "_checked", checked)
     assert FastANN.load(folder).n_samples_fit_ == 100
 
 
@@ -1022,11 +1031,11 @@ def test_a_load_waits_for_the_first_save(tmp_path, monkeypatch):
             waits.wait(60)
             shutil.copytree(elsewhere, folder, dirs_exist_ok=True)
 
-    def wait(place, real=neighbors._wait_for_a_save):
+    def wait(place, real=_store._wait_for_a_save):
         waits.set()
         real(place)
 
-    monkeypatch.setattr(neighbors, "_wait_for_a_save", wait)
+    monkeypatch.setattr(_store, "_wait_for_a_save", wait)
     other = threading.Thread(target=save)
     other.start()
     assert saves.wait(60)

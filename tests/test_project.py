@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -200,3 +201,32 @@ def test_mypy_has_nothing_to_say(platform):
         text=True,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def imported(path):
+    """Modules of the two packages that a file imports, wherever it does."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.startswith(("course_utils", "course_tools"))}
+
+
+@pytest.mark.parametrize(
+    ("folder", "never"),
+    [
+        ("course_utils", ("course_tools",)),
+        ("course_utils/data", ("course_utils.checks", "course_utils.plotting")),
+        ("course_utils/data/fetch", ("course_utils.data.news", "course_utils.text")),
+        ("course_utils/neighbors", ("course_utils.data", "course_utils.checks")),
+    ],
+)
+def test_arrows_point_from_lessons_to_helpers_and_never_back(folder, never):
+    paths = sorted((ROOT / folder).rglob("*.py"))
+    assert paths
+    for path in paths:
+        strange = {name for name in imported(path) if name.startswith(never)}
+        assert not strange, path

@@ -270,7 +270,7 @@ def _interpreter() -> set[str]:
     wanted |= {
         path for path in sys.path if "site-packages" in path or path.endswith(".zip")
     }
-    found = {str(Path(one.__file__).resolve().parent) for one in (tools, utils)}
+    found = {str(Path(one.__path__[0]).resolve()) for one in (tools, utils)}
     for path in wanted:
         if os.path.exists(path) and not path.startswith("/usr"):
             # By the name that it is called by, and by the one that links lead to.
