@@ -41,3 +41,18 @@ def pytest_itemcollected(item):
 
     item.sanitize = as_output
     item.format_output_compare = report
+
+
+# What takes longest goes first, so that two workers end together.
+LONGEST = ("hostile_submissions", "grading", "processors", "bench", "without_annoy")
+
+
+def pytest_collection_modifyitems(items):
+    """Put the lessons first, then the longest tests, then the others."""
+
+    def place(item):
+        name = item.path.stem.removeprefix("test_")
+        lesson = item.path.suffix == ".ipynb"
+        return -1 if lesson else (*LONGEST, name).index(name)
+
+    items.sort(key=place)

@@ -269,7 +269,6 @@ def the_batch(
             "def lookup(table, ids):\n    while True:\n        print('x' * 1000)",
             lost=1,
             note="output of check-lookup was cut",
-            short=True,
         ),
         "leaves-processes-running": cell(
             """
@@ -318,7 +317,7 @@ def the_batch(
         "deleted-an-exercise": Submission(
             deleted_both, lost=1, note="check-lookup was missing and was put back"
         ),
-        "edited-a-check": Submission(edited, lost=1, short=True),
+        "edited-a-check": Submission(edited, lost=1),
         "forged-a-mark": open_cell(FORGED),
         "tagged-a-check": Submission(unmarked, lost=1),
         "displays-a-point": Submission(displays, lost=ALL, short=True),
@@ -347,7 +346,6 @@ def the_batch(
             course_utils.checks.lesson_01 = fake
             """,
             note="replaced course_utils.checks",
-            short=True,
         ),
         "replaced-the-call": open_cell(
             """
@@ -498,7 +496,6 @@ def the_batch(
                 (at / name).write_text("raise SystemExit('taken over')")
                 for name in ("struct.py", "sitecustomize.py", "course_utils.py")
             ],
-            short=True,
         ),
         "without-a-picture": Submission(
             right(), beside=lambda at: [p.unlink() for p in at.rglob("*.png")]
