@@ -282,7 +282,7 @@ def _build(options: argparse.Namespace) -> int:
         state = "written" if changed else "up to date"
         print(f"{authoring.relative(lesson.notebook)}: {state}")
         if kept:
-            print(f"  what stood there was not ours; kept as {kept.name}")
+            print(f"  had local edits; moved to {kept.name}")
     if authoring.write_readme():
         print("README.md: lesson table written")
     return 0

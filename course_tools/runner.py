@@ -112,7 +112,7 @@ def run_lesson(
         except CellTimeoutError:
             problem = f"took longer than {CELL_SECONDS} s"
         except DeadKernelError:
-            problem = "the kernel died, most likely for want of memory"
+            problem = "the kernel died, most likely because it ran out of memory"
         seconds = time.perf_counter() - start
     if problem:
         problem = f"{_name_of_failing_cell(notebook, running)}: {problem}"

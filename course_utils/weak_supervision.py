@@ -255,7 +255,9 @@ def read_records(
         try:
             fields = json.loads(line)
         except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number} is no JSON: {error.msg}.") from None
+            raise DataError(
+                f"{path}, line {number} is not JSON: {error.msg}."
+            ) from None
         problem = _problem(fields, label_names)
         if problem:
             raise DataError(f"{path}, line {number}: {problem}")

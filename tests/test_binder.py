@@ -172,7 +172,9 @@ def test_a_lesson_ends_in_two_gigabytes_on_one_core_without_a_network(
                     text=True,
                 )
             seconds = time.perf_counter() - start
-            assert server.poll() is None, "the server was stopped for want of memory"
+            assert server.poll() is None, (
+                "the server was stopped because memory ran out"
+            )
         finally:
             server.terminate()
             server.wait(60)

@@ -554,8 +554,8 @@ def test_the_table_holds_no_zero_that_nobody_earned(tmp_path, quick):
     blank = folder / "submitted" / "zoe" / FIRST.name / FIRST.notebook.name
     blank.parent.mkdir(parents=True)
     blank.write_text(nbformat.writes(courses.blank(folder, FIRST)))
-    with book(folder) as gradebook:
-        gradebook.update_or_create_student("anna")
+    with book(folder) as opened:
+        opened.update_or_create_student("anna")
     list(gradebook.grade(folder, FIRST.name))
     # What was graded once is refused now: its old score is none.
     path = folder / "submitted" / "mary" / FIRST.name / FIRST.notebook.name

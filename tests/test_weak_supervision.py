@@ -202,7 +202,7 @@ def test_the_file_of_another_tool_may_hold_more_fields_and_fewer(tmp_path):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("{not json", "line 2 is no JSON"),
+        ("{not json", "line 2 is not JSON"),
         ('["a"]', "line 2: expected an object with fields, found list"),
         ('{"manual_label": "World"}', "text is missing"),
         ('{"text": 3}', "text is missing, or is no string"),

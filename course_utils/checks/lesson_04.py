@@ -438,7 +438,7 @@ def train_head(answer: Answer, features: Any, labels: Any, groups: Any) -> str:
         scores.append(float((guess == truth).mean()))
         if number == 0:
             _ask_otherwise(answer, features[fit], labels[fit], features[held_out])
-            # Whoever learns only from what is given cannot be right about photos
+            # A model that learns only from what is given cannot be right about photos
             # whose labels were handed out at random.
             random_labels = rng.permutation(labels[fit])
             taught = _learn(answer, features[fit], random_labels, features[held_out])

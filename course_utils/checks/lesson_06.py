@@ -311,7 +311,7 @@ def find_faults(answer: Answer) -> str:
             after = net.state_dict()
             if any(not torch.equal(before[part], after[part]) for part in before):
                 fail(
-                    "Your test changed `net` itself, so whoever tests next gets "
+                    "Your test changed `net` itself, so the next test gets "
                     "another network. Change a copy: copy.deepcopy(net)."
                 )
             found.append(got)

@@ -385,7 +385,7 @@ def _expect_aside(aside: np.ndarray, kind: str, n: int) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed saves left; whoever holds the folder's lock may."""
+    """Remove what killed saves left; the holder of the lock may."""
     for left in folder.iterdir():
         if STAGED.fullmatch(left.name) and left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
