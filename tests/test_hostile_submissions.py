@@ -84,10 +84,10 @@ def instructor(tmp_path, monkeypatch):
 
 def grade_the_batch(instructor, monkeypatch, capsys, *, whole, short):
     folder, outside, port = instructor
-    courses.make_course(folder, FIRST, whole=whole, timeout=120 if whole else 4)
+    courses.make_course(folder, FIRST, whole=whole, timeout=120 if whole else 10)
     with open(folder / "nbgrader_config.py", "a", encoding="utf-8") as stream:
         stream.write(
-            "c.SandboxedExecute.answer_seconds = 4\n"
+            "c.SandboxedExecute.answer_seconds = 10\n"
             f"c.SandboxedExecute.memory_mb = {4096 if whole else 1500}\n"
         )
     batch = the_batch(folder, FIRST, outside, port)
@@ -258,11 +258,11 @@ def test_the_whole_hostile_batch_is_graded_by_an_ordinary_user_too(tmp_path):
 def test_a_submission_has_a_time_in_all(tmp_path):
     folder = courses.make_course(tmp_path / "course", FIRST, whole=False)
     with open(folder / "nbgrader_config.py", "a", encoding="utf-8") as stream:
-        stream.write("c.SandboxedExecute.total_seconds = 5\n")
+        stream.write("c.SandboxedExecute.total_seconds = 8\n")
     slow = added(courses.right(folder, FIRST), "import time\ntime.sleep(100)")
     courses.submit(folder, FIRST, "mary", slow)
     (one,) = gradebook.grade(folder, FIRST.name)
-    assert one.problem == "it took more than 5 s in all, in cell 3"
+    assert one.problem.startswith("it took more than 8 s in all, in cell ")
 
 
 # --- what the judge says, and what counts of it --------------------------------
