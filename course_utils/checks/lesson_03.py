@@ -77,8 +77,8 @@ def majority_accuracy(answer: Answer) -> str:
         slips = [
             (
                 max(Counter(y_test.tolist()).values()) / len(y_test),
-                "You took the most frequent topic of the test stories; your "
-                "function may only use the training stories.",
+                "You took the most frequent topic of the test stories; a model "
+                "has only seen the training stories.",
             ),
             (
                 np.mean(y_train == favourite),
