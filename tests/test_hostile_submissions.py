@@ -11,13 +11,16 @@ import html.parser
 import json
 import os
 import resource
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 
 from course_tools import lessons
 from course_tools.cli import main
 from course_tools.grading import execute, gradebook, sandbox, submissions
+from course_utils.data import fetch
 from tests import courses
 from tests.lessons import LESSONS, solution
 from tests.support.hostile import ALL, SECRET, added, the_batch
@@ -232,26 +235,26 @@ exec setpriv --reuid=65123 --regid=65123 --clear-groups "$@"
 
 @pytest.mark.long
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root")
-def test_the_whole_hostile_batch_is_graded_by_an_ordinary_user_too(tmp_path):
-    own = tmp_path / "own"
-    own.mkdir()
-    os.chown(own, 65123, 65123)
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == os.geteuid() and str(folder).startswith("/tmp/"):
-            folder.chmod(folder.stat().st_mode | 0o055)
-    ran = subprocess.run(
-        [
-            *("unshare", "-m", "sh", "-c", AS_ANOTHER, "sh", str(own)),
-            os.path.realpath(sys.base_prefix),
-            *("env", f"HOME={own}", f"TMPDIR={own}", "COURSE_DATA_SHARED="),
-            *(sys.executable, "-m", "pytest", "-q", "-m", "long", "-p"),
-            *("no:cacheprovider", f"--basetemp={own}/pytest", "-n", "0"),
-            f"{__file__}::test_the_whole_hostile_batch_is_too[False]",
-        ],
-        capture_output=True,
-        text=True,
-        cwd=lessons.ROOT,
-    )
+def test_the_whole_hostile_batch_is_graded_by_an_ordinary_user_too():
+    # Not pytest's own folder: a socket's path must be short.
+    with tempfile.TemporaryDirectory(prefix="course-", dir="/tmp") as own:
+        for name in ("imdb", "glove"):
+            shutil.copytree(fetch.fetch(name), f"{own}/data/{name}")
+        os.chown(own, 65123, 65123)
+        ran = subprocess.run(
+            [
+                *("unshare", "-m", "sh", "-c", AS_ANOTHER, "sh", own),
+                os.path.realpath(sys.base_prefix),
+                *("env", f"HOME={own}", f"TMPDIR={own}"),
+                f"COURSE_DATA_SHARED={own}/data",
+                *(sys.executable, "-m", "pytest", "-q", "-m", "long", "-p"),
+                *("no:cacheprovider", f"--basetemp={own}/p", "-n", "0"),
+                f"{__file__}::test_the_whole_hostile_batch_is_too[False]",
+            ],
+            capture_output=True,
+            text=True,
+            cwd=lessons.ROOT,
+        )
     assert "1 passed" in ran.stdout, ran.stdout + ran.stderr
 
 

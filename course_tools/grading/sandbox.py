@@ -150,8 +150,11 @@ def _command(limits: Limits, read: Mapping[str, str]) -> list[str]:
     for name in SETTINGS:
         command += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     small = str(256 << 20)
-    command += ["--proc", "/proc", "--dev", "/dev", "--size", small]
-    command += ["--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
+    # Read-only: settings of the kernel lie there, and where root grades, the program is
+    # their owner, though it has none of root's powers.
+    command += ["--proc", "/proc", "--remount-ro", "/proc"]
+    command += ["--dev", "/dev", "--size", small, "--tmpfs", "/dev/shm"]
+    command += ["--remount-ro", "/dev"]
     command += ["--ro-bind-try", "/sys/devices/system/cpu", "/sys/devices/system/cpu"]
     command += ["--size", str(limits.file_mb << 20), "--tmpfs", "/tmp"]
     command += ["--dir", HOME, "--dir", FOLDER]

@@ -471,9 +471,13 @@ def the_batch(
                 "os.mknod('disk', 0o60600, os.makedev(254, 0))",
                 "subprocess.run(['mount', '-t', 'tmpfs', 'x', '/tmp'], check=True)",
                 "subprocess.run(['unshare', '-Ur', 'true'], check=True)",
-                "open('/proc/sys/kernel/core_pattern', 'w').write('x')",
-                "open('/proc/sysrq-trigger', 'w').write('b')",
-            )
+                # Written back as it is: where this succeeds, it changes the machine.
+                "(lambda p: p.write_text(p.read_text()))"
+                "(pathlib.Path('/proc/sys/kernel/core_pattern'))",
+                "open('/proc/sysrq-trigger', 'w')",
+                "open('/proc/self/oom_score_adj', 'w').write('0')",
+            ),
+            short=True,
         ),
         # --- what was handed in ---------------------------------------------
         "no-json": Submission("these are the answers", refused="not JSON", short=True),
