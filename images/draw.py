@@ -452,15 +452,15 @@ def five_acts() -> Figure:
 @figure
 def triplet() -> Figure:
     drawing, ax = _canvas(9, 3.4, (-0.4, 19.4), (-0.6, 6.6))
-    for left, title, rival in ((0, "before", (4.6, 3.6)), (10.2, "after", (8.0, 5.2))):
+    for left, title, other in ((0, "before", (4.6, 3.6)), (10.2, "after", (8.0, 5.2))):
         anchor, friend = (2.6, 2.6), (6.0, 1.8) if left == 0 else (4.3, 2.2)
         ax.text(left, 6.1, title, fontsize=12, weight="bold")
         places = (
             (anchor, plotting.BLUE, "o", "anchor"),
             (friend, plotting.BLUE, "o", "positive"),
-            (rival, plotting.ORANGE, "s", "negative"),
+            (other, plotting.ORANGE, "s", "negative"),
         )
-        for end, color in ((friend, plotting.BLUE), (rival, plotting.ORANGE)):
+        for end, color in ((friend, plotting.BLUE), (other, plotting.ORANGE)):
             xs, ys = (left + anchor[0], left + end[0]), (anchor[1], end[1])
             ax.plot(xs, ys, color=color, linewidth=1.4, linestyle="--")
         for (x, y), color, marker, name in places:

@@ -73,7 +73,7 @@ def sizes():
 
 
 def free_port() -> int:
-    """A port below those that the system gives to whoever connects meanwhile."""
+    """A port below those that the system gives to other connections meanwhile."""
     while True:
         port = 20000 + secrets.randbelow(12000)
         with socket.socket() as one:

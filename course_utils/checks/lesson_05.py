@@ -716,15 +716,15 @@ def _voting_cases() -> list[tuple[np.ndarray, np.ndarray, list[int]]]:
     rng, cases = np.random.default_rng(55), []
     n, width = 400, 15
     for right, trusted, far, candidates in (
-        ((0.80, 0.65), 7, "rival", [3, 15, 7, 1]),
-        ((0.90, 0.90), 1, "rival", [5, 1, 15]),
+        ((0.80, 0.65), 7, "negative", [3, 15, 7, 1]),
+        ((0.90, 0.90), 1, "negative", [5, 1, 15]),
         ((0.60, 0.40), 15, "noise", [3, 1, 15, 5]),
     ):
         labels = rng.integers(0, 10, n)
         table = (labels[:, None] + rng.integers(1, 10, (n, width))) % 10
         hit = rng.random((n, width)) < np.linspace(*right, width)
         table[hit] = np.repeat(labels[:, None], width, axis=1)[hit]
-        if far == "rival":
+        if far == "negative":
             table[:, trusted:] = (labels[:, None] + 1) % 10
         cases.append((table, labels, candidates))
     # Five columns are best; with one more or one fewer for each k, 7 would be.
