@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 
+from course_utils.checks.cases import Case, reference
 from course_utils.checks.core import (
     ExerciseError,
     NotAttempted,
@@ -128,7 +129,7 @@ def test_hints_come_one_at_a_time_and_the_last_one_stays(capsys):
 
 def test_an_exercise_without_hints_cannot_be_made():
     with pytest.raises(ValueError, match="two hints"):
-        exercise("9.3", hints=["only one"])
+        exercise("9.3", hints=["only one"])(lambda answer: "")
 
 
 @pytest.mark.parametrize(
@@ -169,3 +170,110 @@ def test_the_checks_do_not_load_a_framework():
         "sys.exit(any(m in sys.modules for m in ('keras', 'torch', 'tensorflow')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@reference(
+    "9.4",
+    hints=["add them", "`a.sum()`"],
+    cases=lambda: [Case(np.array([1.0, 2, 4])), Case(np.array([3.0, 5]), 10)],
+    mistakes={
+        "That is their mean.": lambda a, start=0: a.mean() + start,
+        "The start was {start}.": (
+            lambda a, start=0: a.sum(),
+            lambda a, start=0: a.sum() - start,
+        ),
+        "That is one number each.": lambda a, start=0: a + start,
+    },
+    passed="A sum.",
+    advice="It takes arrays, such as {a}.",
+)
+def total(a, start=0):
+    """Add in Python."""
+    return float(start) + sum(a.tolist())
+
+
+def test_a_reference_accepts_what_it_gives_itself(capsys):
+    total(lambda a, start=0: np.float32(a.sum() + start))
+    assert capsys.readouterr().out == "✅ 9.4 A sum.\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda a, start=0: a.mean() + start, r"= \[1.0, 2.0, 4.0\] I .* 7, .* mean"),
+        (lambda a, start=0: a.sum(), r"start = 10 I expected 18,.*8. The start was 10"),
+        (lambda a, start=0: a.sum() * 1.00002, "expected 7, .* 7.00014"),
+        (lambda a, start=0: a * 9, r"one number, .* shape \(3,\). That is one number"),
+        (lambda a, start=0: a @ np.eye(5), "line .*matmul.*It takes arrays, such as"),
+        (lambda a, start=0: None, "returned None"),
+        (lambda a, start=0: "7", "a str; I expected numbers"),
+        (lambda a, start=0: np.nan, "expected 7, your function returned nan"),
+    ],
+)
+def test_a_wrong_answer_is_told_its_mistake(answer, words):
+    with pytest.raises(ExerciseError, match=words):
+        total(answer)
+
+
+def test_a_mistake_that_fits_every_case_is_told_before_one_that_fits_the_first():
+    task = reference(
+        "9.5",
+        hints=["a", "b"],
+        cases=lambda: [Case(2), Case(3)],
+        mistakes={"doubled": lambda n: 2 * n, "squared": lambda n: n * n},
+        passed="",
+    )
+    with pytest.raises(ExerciseError, match="squared"):
+        task(lambda n: n + 1)(lambda n: n * n)
+    with pytest.raises(ExerciseError, match="doubled"):
+        task(lambda n: n + 1)(lambda n: 4)
+
+
+def test_of_two_values_the_wrong_one_is_told():
+    check = reference(
+        "9.6",
+        hints=["a", "b"],
+        cases=lambda: [Case(np.array([1.0, 5, 6]))],
+        mistakes={
+            "That is the median.": lambda a: (np.median(a), a.std()),
+            "That is the variance.": lambda a: (a.mean(), a.var()),
+        },
+        passed="",
+    )(lambda a: (float(a.mean()), float(a.std())))
+    check(lambda a: [a.mean(), a.std()])
+    with pytest.raises(ExerciseError, match="the variance"):
+        check(lambda a: (a.max(), a.var()))
+    with pytest.raises(ExerciseError, match="returned 3 values; I expected 2"):
+        check(lambda a: a)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda rows, names: rows.sort(axis=0),
+        lambda rows, names: names.append("x"),
+        lambda rows, names: names[0].append("x"),
+    ],
+)
+def test_an_answer_that_changes_its_arguments_is_refused_and_they_are_named(answer):
+    def spoils(rows, names):
+        answer(rows, names)
+        return 42
+
+    @exercise("9.7", hints=["a", "b"])
+    def spoil(answer):
+        got = answer(np.array([[2.0, 0], [1, np.nan]]), [["a"], float("nan")])
+        return f"{got}"
+
+    spoil(lambda rows, names: 42)
+    with pytest.raises(ExerciseError, match="changed `(rows|names)` itself"):
+        spoil(spoils)
+
+
+@pytest.mark.parametrize("got", [[1, 2], (1.0, 2.0), np.array([1.0, 2.0])])
+def test_where_cells_need_whole_numbers_in_an_array_others_are_refused(got):
+    as_array("f", got)
+    with pytest.raises(ExerciseError, match="later cells need"):
+        as_array("f", got, like=np.array([1, 2]))
+    as_array("f", np.array([1, 2], np.int8), like=np.array([1, 2]))
+    as_array("f", 3, like=np.array(3))

@@ -6,6 +6,7 @@ plausible wrong ones refused for the right reason.
 from __future__ import annotations
 
 import functools
+import re
 from unittest import mock
 
 from course_utils import data
@@ -34,6 +35,9 @@ def parts(answer):
 
 def the_check(exercise):
     return getattr(module(exercise.lesson), exercise.name)
+
+
+WITH_MISTAKES = [one for one in EXERCISES if the_check(one).mistakes]
 
 
 @each_exercise
@@ -65,16 +69,30 @@ def test_a_check_accepts_other_right_answers(exercise, capsys):
         assert capsys.readouterr().out.startswith("✅")
 
 
+def refusal(check, answer):
+    """The message that a wrong answer gets."""
+    with pytest.raises(ExerciseError) as caught:
+        check(*parts(answer))
+    assert not isinstance(caught.value, NotAttempted), answer
+    assert "\n\n" not in str(caught.value)
+    return str(caught.value)
+
+
 @each_exercise
 def test_a_check_refuses_wrong_answers_and_says_why(exercise):
-    wrong = answers(exercise.lesson)[exercise.name].wrong
-    assert len(wrong) >= 2
+    check, wrong = the_check(exercise), answers(exercise.lesson)[exercise.name].wrong
+    assert len(wrong) + len(check.mistakes) >= 2
     for answer, words in wrong:
-        with pytest.raises(ExerciseError) as caught:
-            the_check(exercise)(*parts(answer))
-        assert not isinstance(caught.value, NotAttempted), answer
-        assert words.lower() in str(caught.value).lower(), answer
-        assert "\n\n" not in str(caught.value)
+        assert words.lower() in refusal(check, answer).lower(), answer
+
+
+@pytest.mark.parametrize("exercise", WITH_MISTAKES, ids=str)
+def test_each_declared_mistake_earns_its_own_sentence(exercise):
+    check = the_check(exercise)
+    for mistake in check.mistakes:
+        fixed = map(re.escape, re.split(r"\{[^}]*\}", mistake.sentence))
+        said = refusal(check, mistake.function)
+        assert re.search(".*".join(fixed), said), (mistake.sentence, said)
 
 
 @each_exercise

@@ -126,7 +126,8 @@ def look(
     def all_same() -> bool:
         return all(
             same(f"course_utils.checks.{name}", f"{folder}/{name}.py")
-            for name in ("core", lesson)
+            for name in ("core", "cases", "leaks", lesson)
+            if f"course_utils.checks.{name}" in sys.modules
         )
 
     found: list[str] = []
@@ -135,7 +136,8 @@ def look(
     there = bool(lesson) and (full in sys.modules or "check" in notebook)
     if there and not all_same():
         found.append("course_utils.checks")
-    if mend and found:
+    # What a check holds as data could be other data by now: each cell gets new checks.
+    if mend and there:
         for name in list(sys.modules):
             if name.startswith("course_utils.checks"):
                 del sys.modules[name]

@@ -1,26 +1,32 @@
 """Checks that answer at once: right, not yet, or not tried.
 
-A lesson's module decorates one function an exercise::
+A lesson's module decorates one function for each exercise. Where the answer computes
+something from its arguments, that function is a reference, and the rest is data: see
+`course_utils.checks.cases`. Other answers get a check that is written by hand::
 
-    @exercise("1.2", hints=["…", "…"])
-    def lookup(answer):
-        got = answer(table, ids)
-        expect_shape("lookup", got, table[ids].shape, given="ids of shape (4, 7)")
+    @exercise("4.5", hints=["…", "…"])
+    def train_head(answer, features, labels):
+        predict = answer(features, labels)
+        ...
         return "what was shown and why it matters"
 
-The notebook then says ``check.lookup(lookup)`` and ``check.lookup.hint()``.
+The notebook then says ``check.train_head(train_head, features, labels)`` and
+``check.train_head.hint()``.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
+import inspect
 import linecache
 import re
 import sysconfig
 import textwrap
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import CodeType
@@ -63,12 +69,17 @@ class Check:
     Parameters
     ----------
     function : callable
-        Runs the answer on inputs of its own. Returns the sentence for a right
-        answer, calls `fail` for a wrong one.
+        What the lesson's module defines: `run`, or the reference that it compares
+        with.
     number : str
         The exercise's number as the lesson prints it, such as ``"1.2"``.
     hints : sequence of str
         From a nudge to almost the answer.
+    run : callable, optional
+        Takes the answer. Returns the sentence for a right one, calls `fail` for a
+        wrong one; `function` if left out.
+    mistakes : sequence of `Mistake`, optional
+        Wrong answers that the check knows, each with its sentence.
 
     Attributes
     ----------
@@ -79,12 +90,21 @@ class Check:
     __name__: str  # the function's
 
     def __init__(
-        self, function: Callable[..., str], number: str, hints: Sequence[str]
+        self,
+        function: Callable[..., Any],
+        number: str,
+        hints: Sequence[str],
+        run: Callable[..., str] | None = None,
+        mistakes: Sequence[Mistake] = (),
     ) -> None:
+        if len(hints) < 2:
+            raise ValueError(f"exercise {number} needs at least two hints")
         functools.update_wrapper(self, function)
         self.number = number
         self.hints = tuple(hints)
+        self.mistakes = tuple(mistakes)
         self._function = function
+        self._run = run or function
         self.outcome = Outcome.OPEN
         self._next_hint = 0
 
@@ -111,19 +131,26 @@ class Check:
     def _judge(self, answer: tuple[Any, ...]) -> str:
         if any(part is ... for part in answer):
             raise NotAttempted(self._open())
+        changed: set[str] = set()
+        guarded = (_guard(part, changed) for part in answer)
         try:
             # A warning on standard error would cost the exercise its points in
             # nbgrader, and it is not what the reader was asked about.
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
-                return self._function(*answer)
+                sentence = self._run(*guarded)
         except NotImplementedError:
             raise NotAttempted(self._open()) from None
         except ExerciseError as error:
-            raise type(error)(f"{self.number} {error}") from None
+            told = f"{self.number} {error} {_told_of_change(changed)}".rstrip()
+            raise type(error)(told) from None
         except Exception as error:
             stopped = _what_stopped(error, self._function.__code__)
-            raise ExerciseError(f"{self.number} {stopped}") from None
+            told = f"{self.number} {stopped} {_told_of_change(changed)}".rstrip()
+            raise ExerciseError(told) from None
+        if changed:
+            raise ExerciseError(f"{self.number} {_told_of_change(changed)}")
+        return sentence
 
     def hint(self) -> None:
         """Print the next hint; after the last one, the last one again."""
@@ -139,8 +166,24 @@ class Check:
         )
 
 
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer, and what to say to somebody who gives it.
+
+    Parameters
+    ----------
+    sentence : str
+        May name arguments in braces, as in ``"the margin was {margin}"``.
+    function : callable
+        Takes the arguments that the answer takes, and returns what it would return.
+    """
+
+    sentence: str
+    function: Callable[..., Any]
+
+
 def exercise(number: str, *, hints: Sequence[str]) -> Callable[..., Check]:
-    """Turn a function into the `Check` of an exercise.
+    """Turn a function that judges an answer into the `Check` of an exercise.
 
     Parameters
     ----------
@@ -154,8 +197,6 @@ def exercise(number: str, *, hints: Sequence[str]) -> Callable[..., Check]:
     callable
         The decorator.
     """
-    if len(hints) < 2:
-        raise ValueError(f"exercise {number} needs at least two hints")
     return lambda function: Check(function, number, hints)
 
 
@@ -175,7 +216,7 @@ def fail(message: str) -> NoReturn:
     raise ExerciseError(message)
 
 
-def as_array(name: str, got: Any) -> np.ndarray:
+def as_array(name: str, got: Any, *, like: np.ndarray | None = None) -> np.ndarray:
     """Convert a returned value to a numeric array.
 
     Parameters
@@ -183,7 +224,10 @@ def as_array(name: str, got: Any) -> np.ndarray:
     name : str
         The student's function, for the message.
     got : any
-        What it returned.
+        What it returned: an array, a number, a list, a Series, a tensor.
+    like : numpy.ndarray, optional
+        Insist on an array, and on the same kind of numbers, where cells of the lesson
+        work with what the function returns and would stop or err with another.
 
     Returns
     -------
@@ -193,18 +237,33 @@ def as_array(name: str, got: Any) -> np.ndarray:
     Raises
     ------
     ExerciseError
-        When nothing was returned, or nothing numeric.
+        When nothing was returned, or nothing numeric, or not what `like` asks for.
     """
     if got is None:
         fail(f"{name} returned None: does its last line begin with `return`?")
     if got is NotImplemented or isinstance(got, type(...)):
         raise NotImplementedError
     try:
-        array = np.asarray(got)
+        array = np.asarray(_off_the_graph(got))
     except ValueError:
         fail(f"{name} returned rows of different lengths; I expected one array.")
     if array.dtype.kind not in "biuf":
         fail(f"{name} returned {_kind(got)}; I expected numbers.")
+    if like is None:
+        return array
+    # A single number may be Python's own: nothing that a lesson does with it differs.
+    if like.ndim and not isinstance(got, np.ndarray):
+        fail(
+            f"{name} returned {_kind(got)}; later cells need a NumPy array: "
+            "`np.array(…)` makes one."
+        )
+    kinds = {"b": "booleans", "i": "whole numbers", "u": "whole numbers", "f": "floats"}
+    wanted, came = kinds[like.dtype.kind], kinds[array.dtype.kind]
+    if wanted not in (came, "floats"):
+        fail(
+            f"{name} returned {came} ({array.dtype}); later cells need {wanted}: "
+            f"`.astype({'bool' if wanted == 'booleans' else 'int'})` converts them."
+        )
     return array
 
 
@@ -274,6 +333,73 @@ def expect_number(name: str, got: Any) -> float:
     return number
 
 
+def _off_the_graph(value: Any) -> Any:
+    """Bring PyTorch's tensors to NumPy; leave everything else as it is."""
+    if hasattr(value, "detach"):
+        return value.detach().cpu().numpy()
+    if isinstance(value, list | tuple) and any(hasattr(x, "detach") for x in value):
+        return [_off_the_graph(part) for part in value]
+    return value
+
+
+def _guard(answer: Any, changed: set[str]) -> Any:
+    """Let a function note the names of arguments that it changes."""
+    if not inspect.isroutine(answer) and not isinstance(answer, functools.partial):
+        return answer
+
+    @functools.wraps(answer)
+    def call(*arguments: Any, **named: Any) -> Any:
+        given: dict[Any, Any] = {**dict(enumerate(arguments)), **named}
+        before = {key: _fingerprint(value) for key, value in given.items()}
+        try:
+            return answer(*arguments, **named)
+        finally:
+            for key, value in given.items():
+                if _fingerprint(value) != before[key]:
+                    changed.add(_name_of(answer, key))
+
+    return call
+
+
+def _name_of(function: Any, key: int | str) -> str:
+    try:
+        names = list(inspect.signature(function).parameters)
+    except ValueError:
+        names = []
+    if isinstance(key, str):
+        return f"`{key}`"
+    return f"`{names[key]}`" if key < len(names) else f"argument {key + 1}"
+
+
+def _fingerprint(value: Any) -> Any:
+    """Tell whether arrays, tensors, tables or lists were changed, in little memory."""
+    value = _off_the_graph(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind != "O":
+        data = np.ascontiguousarray(value).view(np.ndarray)
+        return value.shape, value.dtype.str, hashlib.blake2b(data.data).digest()
+    if isinstance(value, Mapping):
+        return [(_fingerprint(k), _fingerprint(v)) for k, v in value.items()]
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_fingerprint(part) for part in value]
+    if isinstance(value, set | frozenset):
+        return frozenset(value)
+    if hasattr(value, "to_numpy"):  # a Series or a table of pandas
+        return [_fingerprint(value.to_numpy()), [str(n) for n in value.axes]]
+    # By text, as NaN does not equal itself.
+    return repr(value) if isinstance(value, str | int | float | bytes) else id(value)
+
+
+def _told_of_change(changed: set[str]) -> str:
+    if not changed:
+        return ""
+    names = " and ".join(sorted(changed))
+    return (
+        f"Your function changed {names} itself, which other cells use too. Work on a "
+        "copy: `.copy()` makes one, and `a = a + b` writes a new array where `a += b` "
+        "changes the old one."
+    )
+
+
 def _lines(message: str) -> str:
     """Break a message between words: JupyterLab would break it anywhere."""
     return "\n".join(
@@ -312,6 +438,7 @@ def _what_stopped(error: Exception, check: CodeType) -> str:
         and (frame.filename, frame.name) != (check.co_filename, check.co_name)
     ]
     reason = f"{type(error).__name__}: {_last_words(str(error)) or 'no message'}"
+    reason = " ".join([reason, *getattr(error, "__notes__", ())])
     if not own:
         return f"Your answer could not be called as the exercise asks. {reason}"
     line = own[-1].line or linecache.getline(own[-1].filename, own[-1].lineno or 0)

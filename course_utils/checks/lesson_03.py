@@ -13,6 +13,7 @@ from course_utils.checks.core import (
     expect_shape,
     fail,
 )
+from course_utils.checks.leaks import origin_of
 from course_utils.checks.summary import summary_of
 from course_utils.frameworks import import_keras
 from course_utils.text import Vocabulary, tokenize
@@ -774,23 +775,19 @@ def _expect_training_stories(
             "The third argument should hold the texts that your model trained on, as "
             "strings, not as ids."
         )
-    official = set(x_train)
-    # Six texts stand in both halves; nobody can be blamed for those.
-    forbidden = set(x_test) - official
-    leaked = sum(text in forbidden for text in texts)
-    if leaked:
+    origin = origin_of(texts, x_train, x_test)
+    if origin.leaked:
         fail(
-            f"{leaked:,} of your {len(texts):,} training texts are test stories. What "
-            "a model has seen, it may remember: train on x_train only, and choose by "
-            "stories that you set aside from it."
+            f"{origin.leaked:,} of your {len(texts):,} training texts are test "
+            "stories. What a model has seen, it may remember: train on x_train only, "
+            "and choose by stories that you set aside from it."
         )
-    unknown = sum(text not in official for text in texts)
-    if unknown > len(texts) // 2:
+    if origin.unknown > len(texts) // 2:
         fail(
-            f"{unknown:,} of your {len(texts):,} training texts are no stories that I "
-            "know. Hand in the texts as load_reuters gives them."
+            f"{origin.unknown:,} of your {len(texts):,} training texts are no stories "
+            "that I know. Hand in the texts as load_reuters gives them."
         )
-    return [text for text in texts if text in official]
+    return [text for text in texts if text in origin.seen]
 
 
 def _answers(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from course_utils.checks.cases import Case, reference
 from course_utils.checks.core import (
     as_array,
     exercise,
@@ -21,183 +22,146 @@ Answer = Callable[..., Any]
 BAR = 0.93
 
 
-@exercise(
+MEAN, STD = np.array([485, 456, 406]) / 1000, np.array([229, 224, 225]) / 1000
+
+
+def _photos() -> list[Case]:
+    rng = np.random.default_rng(41)
+    shapes = ((2, 5, 4, 3), (1, 3, 3, 3))
+    return [Case(rng.integers(0, 256, shape).astype(np.float32)) for shape in shapes]
+
+
+@reference(
     "4.1",
     hints=[
-        "Three steps: to 0…1, less the mean, divided by the spread.",
+        "Three steps: to 0…1, minus the mean, divided by the standard deviation.",
         "The colours are the last axis, and `MEAN` has three numbers: NumPy lines them "
         "up by itself.",
-        "`(pixels / 255 - MEAN) / SPREAD`",
+        "`(pixels / 255 - MEAN) / STD`",
     ],
+    cases=_photos,
+    mistakes={
+        "You divided by 255; the mean and the standard deviation are still to come.": (
+            lambda pixels: pixels / 255
+        ),
+        "Divide by 255 first: the mean and the standard deviation are for pixels "
+        "between 0 and 1.": lambda pixels: (pixels - MEAN) / STD,
+        "You subtracted the mean; divide by the standard deviation as well.": (
+            lambda pixels: pixels / 255 - MEAN
+        ),
+        "You divided by the standard deviation; subtract the mean first.": (
+            lambda pixels: pixels / 255 / STD
+        ),
+        "You divided the mean by the standard deviation; brackets are missing around "
+        "the difference.": lambda pixels: pixels / 255 - MEAN / STD,
+        "You added the mean; subtract it.": lambda pixels: (pixels / 255 + MEAN) / STD,
+        "Mean and standard deviation have changed places.": (
+            lambda pixels: (pixels / 255 - STD) / MEAN
+        ),
+        "You divided with //, which leaves only 0 and 1; divide with /.": (
+            lambda pixels: (pixels // 255 - MEAN) / STD
+        ),
+        "You divided by 256; the brightest pixel is 255 and should become 1.": (
+            lambda pixels: (pixels / 256 - MEAN) / STD
+        ),
+        "You multiplied by the standard deviation; divide by it.": (
+            lambda pixels: (pixels / 255 - MEAN) * STD
+        ),
+        "That is the scaling of MobileNet V1, -1 to 1; these weights were trained with "
+        "a mean and a standard deviation for each colour.": (
+            lambda pixels: pixels / 127.5 - 1
+        ),
+        "Red and blue are swapped; the last axis is red, green, blue.": (
+            lambda pixels: (pixels[..., ::-1] / 255 - MEAN) / STD
+        ),
+        "Nothing is to be cut off at 0 or 1 afterwards.": (
+            lambda pixels: np.clip((pixels / 255 - MEAN) / STD, 0, 1)
+        ),
+        "You used this batch's own mean and standard deviation; use those given, which "
+        "are ImageNet's.": (
+            lambda pixels: (pixels - pixels.mean((0, 1, 2))) / pixels.std((0, 1, 2))
+        ),
+        "You used one mean and one standard deviation of the whole batch; use those "
+        "given, which are ImageNet's, for each colour.": (
+            lambda pixels: (pixels - pixels.mean()) / pixels.std()
+        ),
+    },
+    passed="Pixels are now what the network was trained on. It would have accepted any "
+    "others without complaint.",
+    atol=1e-4,
 )
-def preprocess(answer: Answer) -> str:
-    """Check that pixels are scaled by ImageNet's mean and spread.
-
-    Parameters
-    ----------
-    answer : callable
-        ``preprocess(pixels)``, an array of the same shape.
-
-    Returns
-    -------
-    str
-        What was shown.
-
-    Raises
-    ------
-    ExerciseError
-        When the pixels come out otherwise.
-    """
-    rng = np.random.default_rng(41)
-    mean, spread = np.array([485, 456, 406]) / 1000, np.array([229, 224, 225]) / 1000
-    for shape in ((2, 5, 4, 3), (1, 3, 3, 3)):
-        pixels = rng.integers(0, 256, shape).astype(np.float32)
-        given = f"pixels of shape {shape}"
-        got = answer(pixels.copy())
-        got = expect_shape("preprocess", got, shape, given=given)
-        got = got.astype(np.float64)
-        one = pixels.astype(np.float64) / 255
-        expected = np.stack(
-            [(one[..., c] - mean[c]) / spread[c] for c in range(3)], axis=-1
-        )
-        if np.allclose(got, expected, atol=1e-4):
-            continue
-        slips = [
-            (one, "You divided by 255; the mean and the spread are still to come."),
-            (
-                (pixels - mean) / spread,
-                "Divide by 255 first: the mean and the spread are for pixels between "
-                "0 and 1.",
-            ),
-            (one - mean, "You took the mean away; divide by the spread as well."),
-            (one / spread, "You divided by the spread; take the mean away first."),
-            (
-                one - mean / spread,
-                "You divided the mean by the spread; brackets are missing around the "
-                "difference.",
-            ),
-            ((one + mean) / spread, "You added the mean; take it away."),
-            ((one - spread) / mean, "Mean and spread have changed places."),
-            (
-                (pixels // 255 - mean) / spread,
-                "You divided with //, which leaves only 0 and 1; divide with /.",
-            ),
-            (
-                (pixels.astype(np.float64) / 256 - mean) / spread,
-                "You divided by 256; the brightest pixel is 255 and should become 1.",
-            ),
-            ((one - mean) * spread, "You multiplied by the spread; divide by it."),
-            (
-                pixels.astype(np.float64) / 127.5 - 1,
-                "That is the scaling of MobileNet V1, -1 to 1; these weights were "
-                "trained with a mean and a spread for each colour.",
-            ),
-            (
-                (one[..., ::-1] - mean) / spread,
-                "Red and blue are swapped; the last axis is red, green, blue.",
-            ),
-            (
-                (one - one.mean()) / one.std(),
-                "You used this batch's own mean and spread; use those given, which are "
-                "ImageNet's.",
-            ),
-            (
-                (one - one.mean((0, 1, 2))) / one.std((0, 1, 2)),
-                "You used this batch's own mean and spread; use those given, which are "
-                "ImageNet's.",
-            ),
-        ]
-        for value, sentence in slips:
-            if np.allclose(got, value, atol=1e-4):
-                fail(sentence)
-        if not np.isfinite(got).all():
-            fail("Some of your numbers are not finite; nothing here divides by zero.")
-        fail(
-            f"A red pixel of {pixels[0, 0, 0, 0]:.0f} should become "
-            f"{expected[0, 0, 0, 0]:.3f}, yours is {got[0, 0, 0, 0]:.3f}."
-        )
-    return (
-        "Pixels are now what the network was trained on. It would have accepted any "
-        "others without complaint."
-    )
+def preprocess(pixels: np.ndarray) -> np.ndarray:
+    """Scale colour by colour, in float64."""
+    one = pixels.astype(np.float64) / 255
+    return np.stack([(one[..., c] - MEAN[c]) / STD[c] for c in range(3)], axis=-1)
 
 
-@exercise(
+def _maps() -> list[Case]:
+    rng = np.random.default_rng(42)
+    made = [rng.gamma(1.0, size=shape) for shape in ((3, 4, 5, 7), (2, 6, 3, 4))]
+    # Real maps are dark in many places.
+    return [Case((m * (rng.random(m.shape) < 0.6)).astype(np.float32)) for m in made]
+
+
+@reference(
     "4.2",
     hints=[
         "Height and width disappear; batch and channels stay.",
         "`mean` takes an axis, or a tuple of several.",
         "`maps.mean(axis=(1, 2))`",
     ],
+    cases=_maps,
+    mistakes={
+        "You averaged over the batch too: each photo keeps its own vector.": (
+            lambda maps: maps.mean(axis=(0, 1, 2))
+        ),
+        "The two axes of length 1 must go: leave out keepdims.": (
+            lambda maps: maps.mean(axis=(1, 2), keepdims=True)
+        ),
+        "You averaged over the channels; average over the places.": (
+            lambda maps: maps.mean(axis=-1)
+        ),
+        "That is one of the two axes; places have height and width.": (
+            lambda maps: maps.mean(axis=1),
+            lambda maps: maps.mean(axis=2),
+        ),
+        "That is one number a photo; I asked for one a map.": (
+            lambda maps: maps.mean(axis=(1, 2, 3))
+        ),
+        "You laid the maps end to end; average each.": (
+            lambda maps: maps.reshape(len(maps), -1)
+        ),
+        "You averaged over the photos; axis 0 is the batch.": (
+            lambda maps: maps.mean(axis=0)
+        ),
+        "You averaged over axes 0 and 1; height and width are axes 1 and 2.": (
+            lambda maps: maps.mean(axis=(0, 1))
+        ),
+        "You averaged over axes 2 and 3; height and width are axes 1 and 2.": (
+            lambda maps: maps.mean(axis=(2, 3))
+        ),
+        "You averaged everything; name the two axes.": np.mean,
+        "That is the sum over the places; divide by their number.": (
+            lambda maps: maps.sum(axis=(1, 2))
+        ),
+        "That is the largest value of each map; I asked for the average.": (
+            lambda maps: maps.max(axis=(1, 2))
+        ),
+        "You averaged over the lit places only; dark ones count as well.": (
+            lambda maps: maps.sum(axis=(1, 2)) / (maps > 0).sum(axis=(1, 2))
+        ),
+        "That is the median of each map; I asked for the average.": (
+            lambda maps: np.median(maps, axis=(1, 2))
+        ),
+    },
+    passed="Where a thing stands is gone, that it is there has stayed. One vector a "
+    "photo, whatever its size.",
+    atol=1e-4,
 )
-def global_average(answer: Answer) -> str:
-    """Check the average of each map over its places.
-
-    Parameters
-    ----------
-    answer : callable
-        ``global_average(maps)``, an array of shape (batch, channels).
-
-    Returns
-    -------
-    str
-        What was shown.
-
-    Raises
-    ------
-    ExerciseError
-        When the numbers or their shape differ.
-    """
-    rng = np.random.default_rng(42)
-    for batch, high, wide, channels in ((3, 4, 5, 7), (2, 6, 3, 4)):
-        maps = rng.gamma(1.0, size=(batch, high, wide, channels)).astype(np.float32)
-        maps *= rng.random(maps.shape) < 0.6  # real maps are dark in many places
-        given = f"maps of shape {maps.shape}"
-        got = as_array("global_average", answer(maps.copy()))
-        slip = ""
-        if got.shape == (channels,):
-            slip = "You averaged over the batch too: each photo keeps its own vector."
-        elif got.shape == (batch, 1, 1, channels):
-            slip = "The two axes of length 1 must go: leave out keepdims."
-        elif got.shape == (batch, high, wide):
-            slip = "You averaged over the channels; average over the places."
-        elif got.shape in ((batch, wide, channels), (batch, high, channels)):
-            slip = "That is one of the two axes; places have height and width."
-        elif got.shape == (batch,):
-            slip = "That is one number a photo; I asked for one a map."
-        elif got.shape == (batch, high * wide * channels):
-            slip = "You laid the maps end to end; average each."
-        elif got.shape == (high, wide, channels):
-            slip = "You averaged over the photos; axis 0 is the batch."
-        elif got.shape == (wide, channels):
-            slip = "You averaged over axes 0 and 1; height and width are axes 1 and 2."
-        elif got.shape == (batch, high):
-            slip = "You averaged over axes 2 and 3; height and width are axes 1 and 2."
-        elif got.shape == ():
-            slip = "You averaged everything; name the two axes."
-        got = expect_shape(
-            "global_average", got, (batch, channels), given=given, slip=slip
-        )
-        expected = np.einsum("bhwc->bc", maps.astype(np.float64)) / (high * wide)
-        if np.allclose(got, expected, atol=1e-4):
-            continue
-        if np.allclose(got, expected * high * wide, rtol=1e-4):
-            fail("That is the sum over the places; divide by their number.")
-        if np.allclose(got, maps.max(axis=(1, 2)), atol=1e-4):
-            fail("That is the largest value of each map; I asked for the average.")
-        lit = np.maximum((maps > 0).sum(axis=(1, 2)), 1)
-        if np.allclose(got, maps.sum(axis=(1, 2)) / lit, atol=1e-4):
-            fail("You averaged over the lit places only; dark ones count as well.")
-        if np.allclose(got, np.median(maps, axis=(1, 2)), atol=1e-4):
-            fail("That is the median of each map; I asked for the average.")
-        fail(
-            f"For {given} the first number should be {expected[0, 0]:.3f}, yours is "
-            f"{got[0, 0]:.3f}."
-        )
-    return (
-        "Where a thing stands is gone, that it is there has stayed. One vector a "
-        "photo, whatever its size."
-    )
+def global_average(maps: np.ndarray) -> np.ndarray:
+    """Average place after place."""
+    places = [maps[:, i, j] for i in range(maps.shape[1]) for j in range(maps.shape[2])]
+    return np.sum(places, axis=0, dtype=float) / len(places)
 
 
 @exercise(

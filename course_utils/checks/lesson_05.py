@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import io
 import math
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from course_utils.checks.core import (
     expect_shape,
     fail,
 )
+from course_utils.checks.leaks import origin_of, reached
 from course_utils.checks.summary import summary_of
 
 import numpy as np
@@ -859,23 +859,6 @@ def _vectors(answer: Answer, pictures: np.ndarray) -> np.ndarray:
     return got.astype(np.float32)
 
 
-def _networks(answer: Answer) -> list[Any]:
-    """Networks that a function's code names and that `train` has noted pictures of."""
-    found, waiting, met = [], [answer], set()
-    while waiting:
-        one = waiting.pop()
-        if id(one) in met:
-            continue
-        met.add(id(one))
-        if isinstance(getattr(one, "trained_on", None), (list, tuple)):
-            found.append(one)
-        if inspect.isfunction(one):
-            used = inspect.getclosurevars(one)
-            waiting += [*used.globals.values(), *used.nonlocals.values()]
-            waiting += one.__defaults__ or ()
-    return found
-
-
 def _expect_that_it_looks(answer: Answer, pictures: np.ndarray) -> None:
     """Refuse vectors that are one point, or that do not come from the pictures."""
     from scipy.spatial.distance import pdist
@@ -976,21 +959,21 @@ def _known_pictures(
     if pictures.dtype.kind == "f" and pictures.max() <= 1:
         pictures = np.rint(pictures * 255)
     pictures = pictures.reshape(len(pictures), 784).astype(np.uint8)
-    official = [row.tobytes() for row in x_train]
-    # A few pictures stand in both halves; nobody can be blamed for those.
-    forbidden = {row.tobytes() for row in x_test} - set(official)
-    given = [row.tobytes() for row in pictures]
-    leaked = sum(picture in forbidden for picture in given)
-    different = set(given)
-    seen = np.array([picture in different for picture in official])
-    return seen, leaked, seen.sum() / len(different)
+    train = [row.tobytes() for row in x_train]
+    test = [row.tobytes() for row in x_test]
+    origin = origin_of([row.tobytes() for row in pictures], train, test)
+    seen = np.array([picture in origin.seen for picture in train])
+    return seen, origin.leaked, 1 - origin.unknown / len(pictures)
 
 
 def _expect_honest_notes(
     answer: Answer, handed_in: np.ndarray, x_train: np.ndarray, x_test: np.ndarray
 ) -> None:
     """Compare what `train` noted of the networks that a function uses."""
-    for network in _networks(answer):
+    used = {id(value): value for _, value in reached(answer)}
+    for network in used.values():
+        if not isinstance(getattr(network, "trained_on", None), list | tuple):
+            continue
         seen = np.zeros(len(x_train), bool)
         for pictures in map(np.asarray, network.trained_on):
             if pictures.dtype.kind not in "uif" or pictures[:1].size != 784:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from types import CodeType, FunctionType
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from course_utils.checks.core import (
@@ -14,6 +13,7 @@ from course_utils.checks.core import (
     expect_shape,
     fail,
 )
+from course_utils.checks.leaks import reached
 from course_utils.checks.summary import summary_of
 from course_utils.data import NEWS_DESKS
 from course_utils.weak_supervision import (
@@ -496,7 +496,7 @@ def _refuse_a_gap(answer: Answer, held_out: Labelled, own: Any, truth: Any) -> N
 
 def _refuse_leaks(answer: Answer, secrets: dict[str, Labelled]) -> None:
     """Refuse a heuristic that can reach true labels, and name what it reads."""
-    for name, value in _reached(answer):
+    for name, value in reached(answer):
         for where, (texts, truth) in secrets.items():
             if _holds(value, texts, np.asarray(truth)):
                 fail(
@@ -529,43 +529,6 @@ def _holds(value: Any, texts: Sequence[str], truth: Any) -> bool:
     if len(array) != len(truth):
         return False
     return bool(max(np.mean(array == truth), np.mean(array == names)) > 0.9)
-
-
-def _reached(function: Any, seen: set[int] | None = None) -> Iterator[tuple[str, Any]]:
-    """Names and values that a function can read besides its arguments."""
-    seen = set() if seen is None else seen
-    function = getattr(function, "__func__", function)
-    function = getattr(function, "__wrapped__", function)
-    if not isinstance(function, FunctionType) or id(function) in seen:
-        return
-    seen.add(id(function))
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    defaults = [
-        *(function.__defaults__ or ()),
-        *(function.__kwdefaults__ or {}).values(),
-    ]
-    values = [(name, cell.cell_contents) for name, cell in cells]
-    values += [(f"a default of {function.__name__}", value) for value in defaults]
-    for name in _names(function.__code__):
-        if name in function.__globals__:
-            values.append((name, function.__globals__[name]))
-    for name, value in values:
-        yield name, value
-        if (
-            isinstance(value, FunctionType)
-            and value.__globals__ is function.__globals__
-        ):
-            yield from _reached(value, seen)
-
-
-def _names(code: CodeType) -> set[str]:
-    found = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            found |= _names(constant)
-        elif isinstance(constant, str) and constant.isidentifier():
-            found.add(constant)  # globals()["y_test"]
-    return found
 
 
 @exercise(

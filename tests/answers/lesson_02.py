@@ -18,6 +18,10 @@ def padded_array(ids, length):
 
 
 def inserted_zeros(ids, length):
+    return inserted_in_place(list(ids), length)
+
+
+def inserted_in_place(ids, length):
     while len(ids) < length:
         ids.insert(0, 0)
     return ids[len(ids) - length :]
@@ -337,6 +341,7 @@ ANSWERS = {
     "pad_or_cut": Answers(
         right=[padded_array, inserted_zeros],
         wrong=[
+            (inserted_in_place, "changed `ids` itself"),
             (kept_first, "the first 6"),
             (padded_behind, "behind"),
             (never_padded, "need zeros"),
