@@ -23,7 +23,7 @@ test-all: .venv/ready-book .venv/ready-hub
 
 # A site of the solved lessons, for reading without running.
 book: .venv/ready-book
-	@.venv/bin/python book/build.py
+	@.venv/bin/python -m course_tools.site
 
 # What a class on one server needs; deploy/README.md goes on from here.
 hub:
@@ -38,11 +38,11 @@ setup:
 
 # After a change of pyproject.toml: which versions and files set-up installs.
 lock: .venv/ready-test
-	.venv/bin/python -m requirements.lock $(ARGS)
+	.venv/bin/python -m course_tools.supply.lock $(ARGS)
 
 # Is what is installed what is locked, file by file? Needs no network.
 audit:
-	.venv/bin/python -m requirements.audit
+	.venv/bin/python -m course_tools.supply.audit
 
 .venv/ready-lab .venv/ready-test .venv/ready-book .venv/ready-hub: .venv/ready-%: pyproject.toml bootstrap.py $(wildcard requirements/*.txt)
 	@$(PYTHON) bootstrap.py $*

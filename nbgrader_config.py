@@ -1,4 +1,4 @@
-"""nbgrader's settings for this course; INSTRUCTORS.md says how to use them.
+"""nbgrader's settings for this course; docs/instructors.md says how to use them.
 
 nbgrader and `course grade` read this file when they are called in this folder.
 """

@@ -131,7 +131,7 @@ def _stale_pictures(lesson: Lesson) -> list[tuple[str, Path, bytes]]:
         if not (ROOT / name).is_file():
             raise CourseError(
                 f"{lesson.solution.name} shows {name}, which does not exist: draw it "
-                "in images/draw.py, or mend its name."
+                "in course_tools/figures.py, or mend its name."
             )
         target, drawn = NOTEBOOKS / name, (ROOT / name).read_bytes()
         if not target.exists() or target.read_bytes() != drawn:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
 import os
 import platform
 import re
-import shutil
 import subprocess
 import threading
 import time
@@ -21,6 +19,7 @@ from typing import Any
 from course_tools.lessons import SOLUTIONS, Lesson
 from course_utils import profile
 from course_utils.errors import CourseError
+from course_utils.files import replacing
 
 import nbformat
 
@@ -279,26 +278,16 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
     CourseError
         When one cannot be written; none has lost what it held.
     """
-    staged: dict[Path, Path] = {}
-    path = Path()
+    path = next(iter(contents), Path())
     try:
-        for path, content in contents.items():
+        for path in contents:
             path.parent.mkdir(parents=True, exist_ok=True)
-            staged[path] = part = path.with_name(f"{path.name}.part")
-            with open(part, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())  # some disks tell only now that they are full
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copymode(path, part)
-        for path, part in staged.items():
-            os.replace(part, path)
+        with replacing(*contents) as written:
+            for path, staged in zip(contents, written, strict=True):
+                with open(staged, "wb") as stream:
+                    stream.write(contents[path])
     except OSError as error:
         raise CourseError(
             f"{path} cannot be written ({error.strerror or error}); nothing was lost. "
             "Mend that, and run this again."
         ) from None
-    finally:
-        for part in staged.values():
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from course_utils.errors import DataError
+from course_utils.files import replacing
 from course_utils.text import as_list, broken_character
 
 import numpy as np
@@ -203,10 +202,8 @@ def write_records(path: str | Path, records: Iterable[Record]) -> None:
         fields["confidence"] = float(fields["confidence"])
         lines.append(json.dumps(fields, ensure_ascii=False) + "\n")
     try:
-        with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as staging:
-            written = Path(staging) / path.name
+        with replacing(path) as (written,):
             written.write_text("".join(lines), encoding="utf-8", newline="\n")
-            os.replace(written, path)
     except OSError as error:
         raise DataError(
             f"{path} cannot be written: {error.strerror or error}; what was there "

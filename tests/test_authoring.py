@@ -228,7 +228,7 @@ def test_a_build_on_a_full_disk_loses_nothing(
             status = main(["build"])
         said = capsys.readouterr().err
         now = contents(copies)
-        assert not list(copies.rglob("*.part"))
+        assert not list(copies.rglob(".part-*"))
         assert work.encode() in now.values(), "the student's work"
         if status == 0:
             break
@@ -286,7 +286,7 @@ def test_measured_outputs_on_a_full_disk_leave_lesson_and_record_as_they_were(
                 runner.save(lesson, result)
         assert lesson.solution.read_bytes() == before
         assert runner.RECORD.read_text() == "{}"
-        assert not list(runner.RECORD.parent.glob("*.part"))
+        assert not list(runner.RECORD.parent.glob(".part-*"))
 
 
 @needs_posix

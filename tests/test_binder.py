@@ -11,8 +11,8 @@ import threading
 import time
 from pathlib import Path
 
+from course_tools.supply.lock import versions
 from course_utils.data import fetch
-from requirements.lock import versions
 from tests import small_machine
 from tests.lessons import IDS, LESSONS
 from tests.systems import needs_posix

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -13,6 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from course_tools import site
 from course_tools.lessons import ROOT
 from tests.lessons import EXERCISES, IDS, LESSONS, nbgrader, solution
 
@@ -45,18 +45,11 @@ NAMED = {
 }
 
 
-def build_module():
-    spec = importlib.util.spec_from_file_location("book", ROOT / "book" / "build.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """What Jupyter Book is given."""
     folder = tmp_path_factory.mktemp("book") / "source"
-    build_module().stage(folder)
+    site.stage(folder)
     return folder
 
 
@@ -76,7 +69,7 @@ def test_answers_are_folded_and_nbgraders_marks_are_gone(lesson, source):
 def test_a_hidden_test_is_not_in_the_book():
     check = "check.f(f)\n### BEGIN HIDDEN TESTS\ncheck.f(f, 7)\n### END HIDDEN TESTS\n"
     cells = [nbformat.v4.new_code_cell(check)]
-    notebook = build_module().for_readers(nbformat.v4.new_notebook(cells=cells))
+    notebook = site.for_readers(nbformat.v4.new_notebook(cells=cells))
     assert notebook.cells[0].source == "check.f(f)"
 
 
@@ -85,7 +78,7 @@ def test_a_widget_that_has_no_kernel_is_a_sentence_and_not_its_code():
     table = {"text/plain": "children", "text/html": "<table></table>"}
     outputs = [nbformat.v4.new_output("display_data", data) for data in (stored, table)]
     cells = [nbformat.v4.new_code_cell("show()", outputs=outputs)]
-    notebook = build_module().for_readers(nbformat.v4.new_notebook(cells=cells))
+    notebook = site.for_readers(nbformat.v4.new_notebook(cells=cells))
     shown, kept = (output.data for output in notebook.cells[0].outputs)
     assert shown["text/plain"].endswith("stands here when the lesson runs.")
     assert kept == table
@@ -94,7 +87,7 @@ def test_a_widget_that_has_no_kernel_is_a_sentence_and_not_its_code():
 def test_without_jupyter_book_one_sentence_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(SystemExit, match="run `.*bootstrap.py book`"):
-        build_module().build(tmp_path)
+        site.build(tmp_path)
 
 
 class Page(HTMLParser):
@@ -141,11 +134,11 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
+def built(tmp_path_factory):
     """Build the book where every request would be refused, once for all tests."""
     folder = tmp_path_factory.mktemp("built")
-    code = "import sys, pathlib; sys.path.insert(0, 'book'); import build; "
-    code += f"build.build(pathlib.Path({str(folder)!r}))"
+    code = "import sys, pathlib; from course_tools import site; "
+    code += f"site.build(pathlib.Path({str(folder)!r}))"
     refuse = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
     refuse |= {name.upper(): value for name, value in refuse.items()}
     ran = subprocess.run(
@@ -160,8 +153,8 @@ def site(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pages(site):
-    return {path.name: Page(path) for path in sorted(site.glob("*.html"))}
+def pages(built):
+    return {path.name: Page(path) for path in sorted(built.glob("*.html"))}
 
 
 def is_external(address):
@@ -174,21 +167,21 @@ def addresses_in_styles(text):
 
 
 @pytest.mark.long
-def test_a_page_loads_nothing_from_elsewhere_and_all_it_loads_is_there(site, pages):
+def test_a_page_loads_nothing_from_elsewhere_and_all_it_loads_is_there(built, pages):
     for name, page in pages.items():
         assert page.loads
         for address in page.loads:
             assert not is_external(address), (name, address)
             if not address.startswith("data:"):
-                assert (site / unquote(urlsplit(address).path)).exists(), address
+                assert (built / unquote(urlsplit(address).path)).exists(), address
         for style in page.styles:
             for address in map("".join, addresses_in_styles(style)):
                 assert not is_external(address), (name, address)
 
 
 @pytest.mark.long
-def test_style_sheets_load_nothing_from_elsewhere(site):
-    sheets = list(site.rglob("*.css"))
+def test_style_sheets_load_nothing_from_elsewhere(built):
+    sheets = list(built.rglob("*.css"))
     assert sheets
     for sheet in sheets:
         for address in map("".join, addresses_in_styles(sheet.read_text("utf-8"))):
@@ -196,8 +189,8 @@ def test_style_sheets_load_nothing_from_elsewhere(site):
 
 
 @pytest.mark.long
-def test_scripts_know_no_address_but_those_that_are_only_named(site, pages):
-    texts = {path.name: path.read_text("utf-8") for path in site.rglob("*.js")}
+def test_scripts_know_no_address_but_those_that_are_only_named(built, pages):
+    texts = {path.name: path.read_text("utf-8") for path in built.rglob("*.js")}
     texts.pop("searchindex.js")  # the lessons' own words
     texts |= {name: "\n".join(page.scripts) for name, page in pages.items()}
     for name, text in texts.items():
@@ -208,7 +201,7 @@ def test_scripts_know_no_address_but_those_that_are_only_named(site, pages):
 
 
 @pytest.mark.long
-def test_every_link_within_the_book_leads_somewhere(site, pages):
+def test_every_link_within_the_book_leads_somewhere(built, pages):
     followed = 0
     for name, page in pages.items():
         for link in page.links:
@@ -216,7 +209,7 @@ def test_every_link_within_the_book_leads_somewhere(site, pages):
             if parts.scheme or parts.netloc:
                 continue
             target = unquote(parts.path) or name
-            assert (site / target).is_file(), (name, link)
+            assert (built / target).is_file(), (name, link)
             assert not target.endswith(".ipynb"), (name, link)
             if parts.fragment and target in pages:
                 assert unquote(parts.fragment) in pages[target].anchors, (name, link)
@@ -266,18 +259,18 @@ def test_a_lesson_is_there_with_all_its_outputs(lesson, pages):
 
 
 @pytest.mark.long
-def test_the_search_index_knows_the_lessons_and_their_words(site):
-    text = (site / "searchindex.js").read_text("utf-8")
+def test_the_search_index_knows_the_lessons_and_their_words(built):
+    text = (built / "searchindex.js").read_text("utf-8")
     index = json.loads(text.removeprefix("Search.setIndex(").removesuffix(")"))
     assert {lesson.name for lesson in LESSONS} <= set(index["docnames"])
     assert {"embed", "autoencod", "overfit"} <= set(index["terms"])
 
 
 @pytest.mark.long
-def test_a_reader_may_choose_light_or_dark(site, pages):
+def test_a_reader_may_choose_light_or_dark(built, pages):
     for page in pages.values():
         # A script writes the button, so that pages without scripts have none.
         assert any("theme-switch-button" in script for script in page.scripts)
-    sheets = "".join(path.read_text("utf-8") for path in site.rglob("*.css"))
+    sheets = "".join(path.read_text("utf-8") for path in built.rglob("*.css"))
     assert "data-theme=dark" in sheets.replace('"', "")
     assert "data-theme=light" in sheets.replace('"', "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import io
 import json
@@ -34,6 +35,7 @@ from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
+from course_tools.classroom import sizes
 from course_tools.lessons import ROOT
 from tests.lessons import LESSONS, nbgrader, student
 from tests.systems import needs_linux
@@ -54,22 +56,13 @@ PATIENCE = 2400
 long = pytest.mark.long
 
 
+@functools.cache
 def classroom():
-    """The module deploy/classroom.py; it needs what only `make hub` installs."""
-    if "deploy_classroom" not in sys.modules:
-        path = DEPLOY / "classroom.py"
-        spec = importlib.util.spec_from_file_location("deploy_classroom", path)
-        sys.modules["deploy_classroom"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["deploy_classroom"])
-    return sys.modules["deploy_classroom"]
+    """The simulated class; it needs what only `make hub` installs."""
+    from course_tools.classroom import __main__, accounts, simulation, student
 
-
-def sizes():
-    """The module deploy/sizes.py."""
-    spec = importlib.util.spec_from_file_location("deploy_sizes", DEPLOY / "sizes.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    parts = (accounts, student, simulation, __main__)
+    return SimpleNamespace(**{k: v for part in parts for k, v in vars(part).items()})
 
 
 def free_port() -> int:
@@ -445,13 +438,13 @@ def test_the_image_of_a_class_builds_and_holds_no_solution(tmp_path):
 
 def test_a_cluster_gives_a_student_what_the_course_promises(values):
     memory = values["singleuser"]["memory"]
-    assert memory["guarantee"] == f"{sizes().PROMISE_GB}G"
+    assert memory["guarantee"] == f"{sizes.PROMISE_GB}G"
     lessons = json.loads((ROOT / "solutions/measured.json").read_text("utf-8"))
-    assert max(one["peak_mb"] for one in lessons.values()) <= 1024 * sizes().PROMISE_GB
+    assert max(one["peak_mb"] for one in lessons.values()) <= 1024 * sizes.PROMISE_GB
     # Beside a lesson the pod holds the student's server.
     limit = 1024 * int(memory["limit"].removesuffix("G"))
     server = max(run["server_mb"]["worst"] for run in MEASURED)
-    assert 1024 * sizes().PROMISE_GB + server < limit
+    assert 1024 * sizes.PROMISE_GB + server < limit
     # One server's limit counts what is reserved, of which there is more.
     assert max(run["data_mb"]["worst"] for run in MEASURED) < limit_mb()
     assert limit < limit_mb()
@@ -488,7 +481,7 @@ def test_the_proxy_is_pinned_with_digests_and_names_no_registry():
 
 def test_the_readmes_sizes_follow_from_what_was_measured():
     text = (DEPLOY / "README.md").read_text(encoding="utf-8")
-    assert sizes().renewed(text, MEASURED) == text
+    assert sizes.renewed(text, MEASURED) == text
     assert [run["students"] for run in MEASURED] == [1, 4, 12]
     assert not any(run["failures"] for run in MEASURED)
 
@@ -498,7 +491,7 @@ def test_sizes_grow_with_the_class_and_with_the_need_of_one():
     one |= {name: {"median": 1024, "worst": 1024} for name in ("memory_mb", "home_mb")}
     one |= {"cpu_s": {"median": 60, "worst": 90}, "students": 1, "failures": []}
     one |= {"hub_mb": 100, "proxy_mb": 50}
-    rows = sizes().table([one]).splitlines()[-3:]
+    rows = sizes.table([one]).splitlines()[-3:]
     # 30 students: 1 GB each and the hub's 150 MB; 60 s each within 10 and 60 minutes.
     assert rows[0] == "| 30 | 31 GB | 61 GB | 3 | 1 | 30 GB |"
     assert rows[2].startswith("| 3,000 | 3,100 GB | 6,100 GB | 300 | 50 |")

@@ -299,8 +299,8 @@ def test_grading_says_what_is_missing(tmp_path, monkeypatch, capsys):
 
 
 def commands_of_the_page():
-    """Lines that INSTRUCTORS.md tells one to type, in its order."""
-    text = (ROOT / "INSTRUCTORS.md").read_text(encoding="utf-8")
+    """Lines that docs/instructors.md tells one to type, in its order."""
+    text = (ROOT / "docs" / "instructors.md").read_text(encoding="utf-8")
     blocks = text.split("```sh\n")[1:]
     lines = [line for block in blocks for line in block.split("```")[0].splitlines()]
     return [line.split("#")[0].strip() for line in lines]
@@ -497,7 +497,7 @@ def test_a_full_disk_is_named_and_what_it_cost_is_graded_again(
 
     for place in (
         "nbconvert.writers.FilesWriter.write",
-        "course_tools.grading.gradebook.os.fsync",
+        "course_utils.files.os.fsync",
     ):
         with monkeypatch.context() as patch:
             patch.setattr(place, full)

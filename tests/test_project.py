@@ -123,10 +123,11 @@ def test_readme_commands_exist():
 
 
 def test_links_between_documents_lead_somewhere():
-    for name in ("README.md", "CONTRIBUTING.md", "INSTRUCTORS.md", "CHANGELOG.md"):
-        text = (ROOT / name).read_text(encoding="utf-8")
+    pages = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "deploy/README.md")
+    for page in (*map(ROOT.joinpath, pages), *(ROOT / "docs").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text):
-            assert (ROOT / target).exists(), (name, target)
+            assert (page.parent / target).exists(), (page, target)
 
 
 @pytest.mark.parametrize("module", ["course_utils", "course_tools.cli"])
@@ -147,12 +148,10 @@ def pixels(path):
         return np.asarray(picture.convert("RGBA"), np.int16)
 
 
-def test_every_figure_is_what_draw_py_draws(tmp_path):
-    code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, 'images'); "
-        f"import draw; draw.draw(Path({str(tmp_path)!r}))"
-    )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+def test_every_figure_is_what_figures_py_draws(tmp_path):
+    # In a process of its own: settings of Matplotlib that a test made would show.
+    code = "import sys; from course_tools import figures; figures.draw(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, check=True)
     drawn = {path.name: path for path in tmp_path.glob("*.png")}
     kept = {path.name: path for path in (ROOT / "images").glob("*.png")}
     assert set(drawn) == set(kept)
@@ -194,12 +193,11 @@ def test_ruff_has_nothing_to_say(command):
 def test_mypy_has_nothing_to_say(platform):
     """On Windows neither: what only POSIX has is used behind a look at the system."""
     folder = ROOT / ".mypy_cache" / platform  # one for both would be renewed each time
-    ran = subprocess.run(
-        [sys.executable, "-m", "mypy", "--platform", platform, "--cache-dir", folder],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "-m", "mypy", "--platform", platform]
+    command += ["--cache-dir", folder]
+    if platform == "win32":
+        command += ["--exclude", "course_tools/classroom"]  # makes accounts of Linux
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 

@@ -12,8 +12,8 @@ from contextlib import suppress
 from importlib import metadata
 
 from course_tools.lessons import ROOT, find_lessons
-from requirements import audit, licences
-from requirements.lock import LEFT_OUT, SYSTEMS, read, versions
+from course_tools.supply import audit, licences
+from course_tools.supply.lock import LEFT_OUT, SYSTEMS, read_lock, versions
 
 import nbformat
 import pytest
@@ -40,8 +40,8 @@ each_system = pytest.mark.parametrize(
 
 @pytest.mark.parametrize("name", [*WANTED, "torch-cpu", "torch-gpu"])
 def test_every_package_has_digests(name):
-    assert read(name)
-    for requirement, digests in read(name):
+    assert read_lock(name)
+    for requirement, digests in read_lock(name):
         assert digests, requirement
         for digest in digests:
             assert re.fullmatch(r"sha256:[0-9a-f]{64}", digest), requirement
@@ -70,9 +70,9 @@ def test_one_version_serves_every_purpose(system):
         assert {name: there.get(name) for name in lab} == lab
 
 
-@pytest.mark.parametrize("name", audit.LOCKS)
+@pytest.mark.parametrize("name", audit.LOCK_FILES)
 def test_no_lock_names_what_is_left_out(name):
-    assert not LEFT_OUT & {canonicalize_name(one.name) for one, _ in read(name)}
+    assert not LEFT_OUT & {canonicalize_name(one.name) for one, _ in read_lock(name)}
 
 
 def test_nothing_that_a_lesson_imports_is_missing():
@@ -94,8 +94,10 @@ def test_nothing_that_a_lesson_imports_is_missing():
         assert names & set(found), f"{module}, of {names or 'nothing installed'}"
 
 
-# Asked for only where they are: compiled where it can be, and an instructor's tools.
+# Asked for only where they are: compiled ones, the tools of an instructor, and the
+# browsers of a simulated class.
 OPTIONAL = {"annoy", "nbgrader", "sqlalchemy", "nbconvert", "jupytext"}
+OPTIONAL |= {"aiohttp", "yarl"}
 
 
 def modules(code):
@@ -175,8 +177,8 @@ def test_the_licences_page_is_what_packages_and_catalog_say():
     told = dict(re.findall(r"^\| (\S+) \| ([^|]+) \| [^|]+ \|$", text, re.M))
     asked = {
         canonicalize_name(requirement.name)
-        for lock in licences.LOCKS
-        for requirement, _ in read(lock)
+        for lock in licences.LOCK_FILES
+        for requirement, _ in read_lock(lock)
     }
     assert asked <= told.keys()
     here = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 from course_utils.data import (
     encode_sentences,
@@ -191,7 +192,7 @@ def test_nothing_half_written_is_left_behind(own_cache, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.os, "replace", stop)
+    monkeypatch.setattr(os, "replace", stop)
     with pytest.raises(KeyboardInterrupt):
         encode_sentences(TEXTS)
     assert list(own_cache.iterdir()) == []

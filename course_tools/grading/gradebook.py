@@ -7,7 +7,6 @@ import csv
 import hashlib
 import json
 import logging
-import os
 import stat
 import tempfile
 import warnings
@@ -27,6 +26,7 @@ from course_tools.grading.submissions import (
 )
 from course_utils.data.fetch import prepare
 from course_utils.errors import CourseError, UsageError
+from course_utils.files import replacing
 
 from filelock import FileLock
 from nbgrader.api import Gradebook, MissingEntry
@@ -356,14 +356,10 @@ def _note(root: Path, assignment: str, graded: Graded, known: str) -> None:
     """Write a result down, all of it or nothing, so that it outlives a power cut."""
     folder = root / "graded" / assignment
     text = json.dumps({**asdict(graded), "known": known}, indent=1)
-    staged = folder / f".{graded.student}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(staged, "w", encoding="utf-8") as stream:
-            stream.write(text + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(staged, folder / f"{graded.student}.json")
+        with replacing(folder / f"{graded.student}.json") as (staged,):
+            staged.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         graded.problem = graded.problem or (
             f"its result could not be written to {folder.name} ({error.strerror}); "

@@ -14,6 +14,7 @@ from typing import Any
 
 from course_utils.data.fetch import cache_folder, digest, fetch, locked
 from course_utils.errors import DataError
+from course_utils.files import replacing
 from course_utils.frameworks import import_keras
 
 import numpy as np
@@ -281,11 +282,9 @@ def _intact(path: Path) -> bool:
 
 
 def _convert(checkpoint: Path, target: Path) -> None:
-    """Convert into a folder beside the target, then move file and digest there."""
-    with tempfile.TemporaryDirectory(
-        prefix=".conversion-", dir=target.parent, ignore_cleanup_errors=True
-    ) as staging:
-        written = Path(staging) / CONVERTED
+    """Convert the weights, and note their digest."""
+    # The weights first: a note without them, or an older note, is not believed.
+    with replacing(target, target.with_name(CONVERTED + ".sha256")) as (written, note):
         ran = subprocess.run(
             [sys.executable, "-c", _IN_ITS_OWN_PROCESS, checkpoint, written],
             cwd=Path(__file__).parents[2],
@@ -301,11 +300,7 @@ def _convert(checkpoint: Path, target: Path) -> None:
                 f"MobileNetV2's weights could not be converted: {reason}. "
                 "`course doctor` looks for the cause."
             )
-        note = written.with_name(CONVERTED + ".sha256")
         note.write_text(f"{digest(written)}  {CONVERTED}\n", encoding="utf-8")
-        # The weights first: a note without them, or an older note, is not believed.
-        os.replace(written, target)
-        os.replace(note, target.with_name(note.name))
 
 
 def _mobilenet_v2(input_shape: tuple[int, int, int]) -> Any:

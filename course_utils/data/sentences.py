@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -22,6 +20,7 @@ from course_utils.data.fetch import (
 )
 from course_utils.data.fetch.catalog import DATA
 from course_utils.errors import DataError
+from course_utils.files import replacing
 from course_utils.text import as_list, broken_character
 
 import numpy as np
@@ -306,16 +305,10 @@ def _read(path: Path, n_texts: int) -> np.ndarray | None:
 
 
 def _write(vectors: np.ndarray, path: Path) -> None:
-    """Write beside the target, then rename: a killed run leaves nothing half done."""
-    with tempfile.TemporaryDirectory(
-        prefix=".part-", dir=path.parent, ignore_cleanup_errors=True
-    ) as staging:
-        written = Path(staging) / path.name
+    """Write vectors, and note their digest."""
+    with replacing(path, path.with_suffix(".sha256")) as (written, note):
         np.save(written, vectors)
-        note = written.with_suffix(".sha256")
         note.write_text(f"{digest(written)}  {path.name}\n", encoding="utf-8")
-        os.replace(written, path)
-        os.replace(note, path.with_suffix(".sha256"))
 
 
 def _batches(ids: Sequence[Sequence[int]]) -> list[np.ndarray]:

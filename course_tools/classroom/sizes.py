@@ -1,12 +1,13 @@
-"""Write the README's table of sizes from measured.json: ``python deploy/sizes.py``."""
+"""Write deploy/README's tables: ``python -m course_tools.classroom.sizes``."""
 
 from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
+from course_tools.lessons import ROOT
+
+DEPLOY = ROOT / "deploy"
 BEGIN, END = "<!-- sizes: begin -->\n", "<!-- sizes: end -->"
 CLASSES = (30, 300, 3000)
 # What every lesson keeps to; zero-to-jupyterhub.yaml guarantees it.
@@ -22,7 +23,7 @@ def figures(runs: list[dict]) -> dict[str, float]:
     Parameters
     ----------
     runs : list of dict
-        As ``classroom.py --json`` wrote them.
+        As ``python -m course_tools.classroom --json`` wrote them.
 
     Returns
     -------
@@ -89,8 +90,8 @@ def renewed(readme: str, runs: list[dict]) -> str:
 
 def main() -> None:
     """Renew the README."""
-    runs = json.loads((HERE / "measured.json").read_text(encoding="utf-8"))
-    path = HERE / "README.md"
+    runs = json.loads((DEPLOY / "measured.json").read_text(encoding="utf-8"))
+    path = DEPLOY / "README.md"
     path.write_text(renewed(path.read_text(encoding="utf-8"), runs), encoding="utf-8")
 
 

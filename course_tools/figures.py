@@ -1,4 +1,4 @@
-"""Draw every figure that the lessons show: ``python images/draw.py``.
+"""Draw the figures in ``images/``: ``python -m course_tools.figures``.
 
 The same bytes come out each time, so a test can tell a figure that somebody
 edited by hand, or forgot to draw again, from one that is up to date.
@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib as mpl
+from course_tools.lessons import ROOT
+from course_utils import plotting
 
-mpl.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from course_utils import plotting  # noqa: E402
-
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-from matplotlib.patches import Rectangle  # noqa: E402
-
-HERE = Path(__file__).resolve().parent
+IMAGES = ROOT / "images"
 FIGURES: dict[str, Callable[[], Figure]] = {}
 
 
@@ -30,13 +28,14 @@ def figure(function: Callable[[], Figure]) -> Callable[[], Figure]:
     return function
 
 
-def draw(folder: Path = HERE) -> list[Path]:
+def draw(folder: str | Path = IMAGES) -> list[Path]:
     """Draw all figures into a folder and return their paths."""
+    plt.switch_backend("Agg")
     plotting.use_style()
     paths = []
     for name, function in FIGURES.items():
         drawing = function()
-        path = folder / name
+        path = Path(folder) / name
         drawing.savefig(path, dpi=150, metadata={"Software": None})
         plt.close(drawing)
         paths.append(path)
@@ -346,7 +345,7 @@ def neighbor_indexes() -> Figure:
     cells = ((grid[:, :, None] - centres) ** 2).sum(axis=-1).argmin(axis=-1)
     probed = np.argsort(((centres - query) ** 2).sum(axis=1))[:3]
     paint = np.ones((300, 300, 4))
-    paint[np.isin(cells, probed)] = mpl.colors.to_rgba(plotting.SKY, 0.35)
+    paint[np.isin(cells, probed)] = to_rgba(plotting.SKY, 0.35)
     axes[2].imshow(paint, origin="lower", extent=(0, 10, 0, 10), zorder=0)
     for cell in range(len(centres)):
         axes[2].contour(
@@ -469,8 +468,8 @@ def triplet() -> Figure:
         if left:
             turn = np.linspace(-0.35, 0.75, 40)
             for radius, line in ((1.75, "-"), (4.6, ":")):
-                xs = left + anchor[0] + radius * np.cos(turn)
-                ax.plot(xs, anchor[1] + radius * np.sin(turn), line, color="#777777")
+                arc = left + anchor[0] + radius * np.cos(turn)
+                ax.plot(arc, anchor[1] + radius * np.sin(turn), line, color="#777777")
             _arrow(ax, (left + 4.5, 3.75), (left + 6.1, 4.65))
             ax.text(left + 5.0, 3.2, "margin", fontsize=11, color="#555555")
     return drawing

@@ -1,4 +1,4 @@
-"""Write the lock files beside this script: ``python -m requirements.lock``.
+"""Write the lock files in ``requirements/``: ``make lock``.
 
 uv looks for versions that fit each other on every supported Python and system, and
 notes the digest of every file that a package index holds of them. Set-up installs
@@ -23,12 +23,15 @@ import tempfile
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+from course_tools.lessons import ROOT
 
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-HERE = Path(__file__).resolve().parent
+LOCKS = ROOT / "requirements"
 PURPOSES = {
     "lab": ["course"],
     "test": ["course", "instructor", "dev"],
@@ -76,7 +79,7 @@ MACOS = "14.0"
 HEAD = "# Made by `make lock`; do not edit.\n"
 
 
-def read(name: str) -> list[tuple[Requirement, list[str]]]:
+def read_lock(name: str) -> list[tuple[Requirement, list[str]]]:
     """Read a lock file.
 
     Parameters
@@ -89,7 +92,7 @@ def read(name: str) -> list[tuple[Requirement, list[str]]]:
     list of (Requirement, list of str)
         What each entry asks for, with its marker, and its digests.
     """
-    text = (HERE / f"{name}.txt").read_text(encoding="utf-8")
+    text = (LOCKS / f"{name}.txt").read_text(encoding="utf-8")
     found = []
     for block in re.split(r"\n(?=[^\s#])", text)[1:]:
         head, *digests = re.split(r"\s*\\?\s+--hash=", block.strip())
@@ -118,9 +121,9 @@ def versions(name: str, system: dict[str, str] | None = None) -> dict[str, str]:
     ValueError
         If one package is locked twice for this system, or not to one version.
     """
-    environment = default_environment() | (system or {})
+    environment: dict[str, Any] = {**default_environment(), **(system or {})}
     found: dict[str, str] = {}
-    for requirement, _ in read(name):
+    for requirement, _ in read_lock(name):
         if requirement.marker and not requirement.marker.evaluate(environment):
             continue
         package = canonicalize_name(requirement.name)
@@ -134,9 +137,7 @@ def versions(name: str, system: dict[str, str] | None = None) -> dict[str, str]:
 def uv(*arguments: str, **environment: str) -> None:
     """Run uv in the project's folder."""
     command = [sys.executable, "-m", "uv", "pip", *arguments, "--quiet"]
-    subprocess.run(
-        command, cwd=HERE.parent, env={**os.environ, **environment}, check=True
-    )
+    subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, check=True)
 
 
 def resolve(output: Path, extras: Iterable[str], *more: str) -> dict[str, str]:
@@ -162,7 +163,7 @@ def resolve(output: Path, extras: Iterable[str], *more: str) -> dict[str, str]:
         marker = Requirement(block.split(" \\\n")[0]).marker
         if marker and not any(marker.evaluate(system) for system in SYSTEMS):
             continue  # for a browser
-        name = re.match(r"[\w.-]+", block)[0]
+        name = re.split(r"[^\w.-]", block, maxsplit=1)[0]
         found[name] = f"{found[name]}\n{block}" if name in found else block
     return found
 
@@ -180,7 +181,7 @@ def check_wheels(folder: str) -> None:
     subprocess.CalledProcessError
         If one is missing; uv names it.
     """
-    locks = [f"--requirements={HERE / name}.txt" for name in (*LOCKED, "torch-gpu")]
+    locks = [f"--requirements={LOCKS / name}.txt" for name in (*LOCKED, "torch-gpu")]
     for platform in PLATFORMS:
         for python in ("3.11", "3.12", "3.13"):
             print(f"wheels for {platform}, Python {python}")
@@ -194,7 +195,7 @@ def check_wheels(folder: str) -> None:
 
 def write(name: str, parts: list[str]) -> None:
     """Write a lock file."""
-    (HERE / name).write_text(HEAD + "".join(f"{part}\n" for part in parts))
+    (LOCKS / name).write_text(HEAD + "".join(f"{part}\n" for part in parts))
     print(f"requirements/{name}: {len(parts)} packages")
 
 
@@ -203,7 +204,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         chosen = Path(folder) / "chosen.txt"
         if "--upgrade" not in sys.argv:
-            texts = [path.read_text(encoding="utf-8") for path in HERE.glob("*.txt")]
+            texts = [path.read_text(encoding="utf-8") for path in LOCKS.glob("*.txt")]
             chosen.write_text(pins(set(pins(texts).splitlines())))
         everything = sorted({one for extras in PURPOSES.values() for one in extras})
         chosen.write_text(pins(resolve(chosen, everything).values()))
@@ -218,7 +219,7 @@ def main() -> None:
     for purpose, name in (("annoy", "annoy"), ("hub", "nbgitpuller"), ("test", "uv")):
         write(f"{name}.txt", [found[purpose][name]])
     write("torch-gpu.txt", [found["lab"][name] for name in gpu])
-    with open(HERE.parent / "pyproject.toml", "rb") as stream:
+    with open(ROOT / "pyproject.toml", "rb") as stream:
         direct = tomllib.load(stream)["project"]["optional-dependencies"]
     (pin,) = [one for one in direct["course"] if one.startswith("torch==")]
     index = re.findall(r"--hash=\S+", found["lab"]["torch"])

@@ -19,7 +19,7 @@ from course_utils.commands import set_up
 
 import nbformat
 
-BOOK = ROOT / "book"
+SITE = ROOT / "docs" / "site"
 HIDDEN = re.compile(r"### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS[^\n]*\n?", re.S)
 # What is stored of a widget: its name and its parts, which say nothing to a reader.
 WIDGET = re.compile(r"\w+\((children|value|description)=")
@@ -64,14 +64,14 @@ def stage(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("_config.yml", "_toc.yml", "favicon.svg"):
-        shutil.copy(BOOK / name, folder / name)
+        shutil.copy(SITE / name, folder / name)
     (folder / "_static").mkdir(exist_ok=True)
-    shutil.copy(BOOK / "course.css", folder / "_static" / "course.css")
+    shutil.copy(SITE / "course.css", folder / "_static" / "course.css")
     shutil.copytree(ROOT / "images", folder / "images", dirs_exist_ok=True)
     # Time and memory are for those who run a lesson.
     table = re.sub(r"( \|[^|]*){2} \|$", " |", lesson_table(), flags=re.M)
     table = table.replace("](notebooks/", "](")
-    words = (BOOK / "index.md").read_text(encoding="utf-8")
+    words = (SITE / "index.md").read_text(encoding="utf-8")
     text = words.replace("<!-- lessons -->", table)
     (folder / "index.md").write_text(text, encoding="utf-8")
     for lesson in all_lessons():
@@ -79,7 +79,7 @@ def stage(folder: Path) -> None:
         nbformat.write(notebook, folder / lesson.solution.name)
 
 
-def build(folder: Path = BOOK) -> Path:
+def build(folder: Path = SITE) -> Path:
     """Build the site anew.
 
     Parameters
@@ -103,7 +103,13 @@ def build(folder: Path = BOOK) -> Path:
     made = folder / "_build"
     shutil.rmtree(made, ignore_errors=True)
     stage(made / "source")
-    command = [jupyter_book, "build", "--quiet", "--warningiserror", "--keep-going"]
+    command: list[str | Path] = [
+        jupyter_book,
+        "build",
+        "--quiet",
+        "--warningiserror",
+        "--keep-going",
+    ]
     command += [made / "source", "--path-output", folder]
     built = subprocess.run(command, capture_output=True, encoding="utf-8")
     if built.returncode:

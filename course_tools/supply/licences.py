@@ -1,7 +1,7 @@
-"""List the licences of all dependencies and data: ``python -m requirements.licences``.
+"""List all licences: ``python -m course_tools.supply.licences``.
 
 Reads what each installed package says of itself, in an environment that has them all,
-and writes LICENCES.md.
+and writes docs/licences.md.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from requirements.lock import HERE, read
+from course_tools.lessons import ROOT
+from course_tools.supply.audit import LOCK_FILES
+from course_tools.supply.lock import read_lock
 
 from packaging.utils import canonicalize_name
 
-PAGE = HERE.parent / "LICENCES.md"
-CATALOG = HERE.parent / "course_utils" / "data" / "catalog.toml"
-PROXY = HERE.parent / "deploy" / "package-lock.json"
-LOCKS = sorted(path.stem for path in HERE.glob("*.txt"))
+PAGE = ROOT / "docs" / "licences.md"
+CATALOG = ROOT / "course_utils" / "data" / "catalog.toml"
+PROXY = ROOT / "deploy" / "package-lock.json"
 # Each of these lets MIT code import the package, and a class install it.
 COMPATIBLE = (
     "0BSD",
@@ -70,7 +72,7 @@ WORDS = (
 TEXT = """# Licences
 
 The course is MIT (code) and CC BY 4.0 (text and figures). Below stands what it uses.
-`python -m requirements.licences` writes this page from what each package says of
+`python -m course_tools.supply.licences` writes this page from what each package says of
 itself. A test compares the two, and refuses a licence that does not go with MIT.
 
 ## Data
@@ -139,12 +141,13 @@ def licence(package: metadata.Distribution) -> str:
     ValueError
         If the metadata say nothing and ``SILENT`` does not know the package.
     """
-    name = canonicalize_name(package.metadata["Name"])
+    about: Any = package.metadata
+    name = str(canonicalize_name(about["Name"]))
     if name in SILENT:
         return SILENT[name]
     if name.startswith(("nvidia-", "cuda-")):
         return NVIDIA
-    if expression := package.metadata.get("License-Expression"):
+    if expression := about.get("License-Expression"):
         parts = re.split(
             r"( AND | OR | WITH )", expression.replace("(", "").replace(")", "")
         )
@@ -154,12 +157,12 @@ def licence(package: metadata.Distribution) -> str:
         return "".join(named)
     classes = [
         usual(line.split(" :: ")[-1])
-        for line in package.metadata.get_all("Classifier") or []
+        for line in about.get_all("Classifier") or []
         if line.startswith("License :: ")
     ]
     if classes and classes != ["OSI Approved"]:
         return " AND ".join(sorted(set(classes)))
-    first = (package.metadata.get("License") or "").strip().split("\n")[0]
+    first = (about.get("License") or "").strip().split("\n")[0]
     if not first or first == "UNKNOWN":
         raise ValueError(
             f"{name} names no licence; read its files and add it to SILENT"
@@ -189,21 +192,19 @@ def packages() -> dict[str, tuple[str, str]]:
         If a package is neither installed here nor known from elsewhere.
     """
     where: dict[str, list[str]] = {}
-    for lock in LOCKS:
-        for requirement, _ in read(lock):
-            name = canonicalize_name(requirement.name)
+    for lock in LOCK_FILES:
+        for requirement, _ in read_lock(lock):
+            name = str(canonicalize_name(requirement.name))
             if lock not in where.setdefault(name, []):
                 where[name].append(lock)
-    found = {}
+    found: dict[str, tuple[str, str]] = {}
     for name, locks in sorted(where.items()):
         try:
             words = licence(metadata.distribution(name))
         except metadata.PackageNotFoundError:
-            words = (
-                NVIDIA if name.startswith(("nvidia-", "cuda-")) else ELSEWHERE.get(name)
-            )
-            if words is None:
+            if name not in ELSEWHERE and not name.startswith(("nvidia-", "cuda-")):
                 raise ValueError(f"{name} is not installed here") from None
+            words = ELSEWHERE.get(name, NVIDIA)
         found[name] = words, ", ".join(locks)
     return found
 
@@ -219,7 +220,7 @@ def proxy() -> dict[str, str]:
 
 
 def page(found: dict[str, tuple[str, str]]) -> str:
-    """Write LICENCES.md.
+    """Write docs/licences.md.
 
     Parameters
     ----------

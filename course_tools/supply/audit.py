@@ -18,20 +18,21 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from requirements.lock import HERE, LEFT_OUT, versions
+from course_tools.lessons import ROOT
+from course_tools.supply.lock import LEFT_OUT, LOCKS, versions
 
 from packaging.utils import canonicalize_name
 
-LOCKS = sorted(path.stem for path in HERE.glob("*.txt"))
+LOCK_FILES = sorted(path.stem for path in LOCKS.glob("*.txt"))
 
 
 def main() -> int:
     """Print what is wrong with this environment; 1 if anything is."""
-    installed = {
+    installed: dict[str, metadata.Distribution] = {
         canonicalize_name(one.metadata["Name"]): one
         for one in metadata.distributions(path=[sysconfig.get_paths()["purelib"]])
     }
-    with open(HERE.parent / "pyproject.toml", "rb") as stream:
+    with open(ROOT / "pyproject.toml", "rb") as stream:
         ours = tomllib.load(stream)["project"]["name"]
     if installed.pop(canonicalize_name(ours), None) is None:
         print("The course is not installed in this environment; run: make setup")
@@ -49,7 +50,7 @@ def main() -> int:
 def strangers(installed: dict[str, metadata.Distribution]) -> Iterator[str]:
     """Name each package that no lock file gives this system in this version."""
     locked: dict[str, set[str]] = {}
-    for name in LOCKS:
+    for name in LOCK_FILES:
         for package, version in versions(name).items():
             locked.setdefault(package, set()).add(version.split("+")[0])
     for package, one in installed.items():
