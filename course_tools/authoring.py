@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_tools.lessons import NOTEBOOKS, ROOT, Lesson, all_lessons, pictures_in
+from course_tools.lessons import NOTEBOOKS, ROOT, Lesson, all_lessons, files_beside
 from course_tools.runner import read_record, write_files
 from course_utils.commands import set_up
 from course_utils.errors import CourseError
@@ -94,7 +94,7 @@ class Difference:
 
 
 def compare(lesson: Lesson) -> Difference | None:
-    """Compare a student notebook and its pictures with what they come from.
+    """Compare a student notebook and the files beside it with what they come from.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def compare(lesson: Lesson) -> Difference | None:
     Returns
     -------
     Difference or None
-        The first cell or picture that differs, or None where not a byte does.
+        The first cell or file that differs, or None where not a byte does.
     """
     expected = student_version(lesson.solution)
     try:
@@ -118,24 +118,24 @@ def compare(lesson: Lesson) -> Difference | None:
         return Difference(lesson, "the student notebook is not UTF-8 text")
     if found != expected:
         return Difference(lesson, _first_difference(found, expected))
-    for name, _, _ in _stale_pictures(lesson):
+    for name, _, _ in _stale_files(lesson):
         return Difference(lesson, f"{name} beside the notebook is not the course's")
     return None
 
 
-def _stale_pictures(lesson: Lesson) -> list[tuple[str, Path, bytes]]:
+def _stale_files(lesson: Lesson) -> list[tuple[str, Path, bytes]]:
     # JupyterLab shows no file from above the folder that it was started in, not by a
     # link either: what a lesson shows must lie beside it.
     stale = []
-    for name in pictures_in(lesson.solution):
-        if not (ROOT / name).is_file():
+    for name, file in files_beside(lesson.solution, ROOT).items():
+        if not file.is_file():
             raise CourseError(
                 f"{lesson.solution.name} shows {name}, which does not exist: draw it "
-                "in course_tools/figures.py, or mend its name."
+                "in course_tools/figures.py, or correct its name."
             )
-        target, drawn = NOTEBOOKS / name, (ROOT / name).read_bytes()
-        if not target.exists() or target.read_bytes() != drawn:
-            stale.append((name, target, drawn))
+        target, wanted = NOTEBOOKS / name, file.read_bytes()
+        if not target.exists() or target.read_bytes() != wanted:
+            stale.append((name, target, wanted))
     return stale
 
 
@@ -165,7 +165,7 @@ def _first_difference(found: str, expected: str) -> str:
 
 
 def build(lesson: Lesson) -> tuple[bool, Path | None]:
-    """Write a lesson's student notebook, and the pictures that it shows.
+    """Write a lesson's student notebook, and the files that it shows or links to.
 
     Parameters
     ----------
@@ -196,8 +196,8 @@ def build(lesson: Lesson) -> tuple[bool, Path | None]:
             kept = _free_name(target)
             contents[kept] = old
         contents[target] = new
-    stale = _stale_pictures(lesson)
-    contents |= {picture: drawn for _, picture, drawn in stale}
+    stale = _stale_files(lesson)
+    contents |= {file: wanted for _, file, wanted in stale}
     stamps = _stamps()
     stamp = hashlib.sha256(new).hexdigest()
     if stamps.get(target.name) != stamp:

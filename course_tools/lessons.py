@@ -32,21 +32,28 @@ class Lesson:
         return NOTEBOOKS / f"{self.name}.ipynb"
 
 
-def pictures_in(notebook: Path) -> list[str]:
-    """Name the pictures that a notebook's text shows.
+def files_beside(notebook: Path, root: Path = ROOT) -> dict[str, Path]:
+    """Find what a notebook's text shows or links to beside itself.
 
     Parameters
     ----------
     notebook : pathlib.Path
         An ``.ipynb`` file.
+    root : pathlib.Path
+        The course's folder.
 
     Returns
     -------
-    list of str
-        Such as ``images/onehot.png``, to be found beside the notebook.
+    dict of str to pathlib.Path
+        Names such as ``images/onehot.png`` or ``glossary.md``, and the course's file
+        that belongs there.
     """
     text = notebook.read_text(encoding="utf-8")
-    return re.findall(r"\]\((images/[\w./-]+)\)", text)
+    names = re.findall(r"\]\((images/[\w./-]+|glossary\.md)\)", text)
+    return {
+        name: root / (name if name.startswith("images/") else f"docs/{name}")
+        for name in names
+    }
 
 
 def in_checkout() -> bool:

@@ -68,6 +68,7 @@ def stage(folder: Path) -> None:
     (folder / "_static").mkdir(exist_ok=True)
     shutil.copy(SITE / "course.css", folder / "_static" / "course.css")
     shutil.copytree(ROOT / "images", folder / "images", dirs_exist_ok=True)
+    shutil.copy(ROOT / "docs" / "glossary.md", folder / "glossary.md")
     # Time and memory are for those who run a lesson.
     table = re.sub(r"( \|[^|]*){2} \|$", " |", lesson_table(), flags=re.M)
     table = table.replace("](notebooks/", "](")

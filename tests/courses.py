@@ -43,7 +43,8 @@ def _released(lesson: Lesson, whole: bool) -> tempfile.TemporaryDirectory:
     folder = Path(kept.name)
     for name in ("solutions", "notebooks"):
         (folder / name).mkdir(parents=True)
-    (folder / "images").symlink_to(ROOT / "images")
+    for name in ("images", "docs"):
+        (folder / name).symlink_to(ROOT / name)
     notebook = nbformat.from_dict(solution(lesson))
     if not whole:
         notebook = trimmed(notebook)

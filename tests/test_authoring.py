@@ -38,7 +38,8 @@ def copies(tmp_path, monkeypatch):
         new = tmp_path / old.relative_to(lessons.ROOT)
         monkeypatch.setattr(authoring, name, new)
     shutil.copy(lessons.ROOT / "README.md", tmp_path / "README.md")
-    shutil.copytree(lessons.ROOT / "images", tmp_path / "images")
+    for name in ("images", "docs"):
+        shutil.copytree(lessons.ROOT / name, tmp_path / name)
     return tmp_path
 
 

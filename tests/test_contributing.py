@@ -119,19 +119,6 @@ def test_a_diff_shows_words_and_code_and_no_json(checkout):
     assert "\x1b[" not in diff, "colours have no place on a web page"
 
 
-def test_all_five_steps_are_those_that_the_test_takes():
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    steps = re.findall(r"^\d\. \*\*(.+?)\*\*", text, re.M)
-    assert steps == ["Edit the solution.", "Run it.", "Build.", "Test.", "Look."]
-    for command in (
-        "course run NN --save",
-        "course build",
-        "pytest tests/",
-        "git diff",
-    ):
-        assert f"`{command}" in text, command
-
-
 @pytest.mark.long
 def test_a_lesson_is_changed_in_the_five_steps_of_contributing(checkout):
     course = [sys.executable, "-m", "course_tools.cli"]

@@ -359,7 +359,8 @@ def test_an_exchange_carries_a_lesson_there_and_back(tmp_path, monkeypatch):
     (handed_in,) = (folder / "submitted").glob(f"*/{FIRST.name}/*.ipynb")
     assert handed_in.read_bytes() == fetched.read_bytes()
     names = {path.name for path in handed_in.parent.iterdir()}
-    assert names == {handed_in.name, "timestamp.txt", "submission_secret.txt"}
+    beside = {"glossary.md", "timestamp.txt", "submission_secret.txt"}
+    assert names == {handed_in.name} | beside
 
 
 def test_sources_are_links_to_the_solutions_and_their_pictures(tmp_path):

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from course_tools.lessons import pictures_in
+from course_tools.lessons import files_beside
 
 import nbformat
 from nbgrader.api import Gradebook
@@ -23,14 +23,14 @@ def link_sources(root: Path) -> None:
     ----------
     root : pathlib.Path
         The course's folder: ``source/NN_name/NN_name.ipynb`` will lead to
-        ``solutions/NN_name.ipynb``, and beside it stand the pictures it shows.
+        ``solutions/NN_name.ipynb``, and beside it what it shows and links to.
     """
     wanted = {}
     for solution in sorted((root / "solutions").glob("[0-9][0-9]_*.ipynb")):
         folder = root / "source" / solution.stem
         wanted[folder / solution.name] = solution
-        for picture in pictures_in(solution):
-            wanted[folder / picture] = root / picture
+        for name, file in files_beside(solution, root).items():
+            wanted[folder / name] = file
     for link in (root / "source").rglob("*"):
         if link.is_symlink() and link not in wanted:
             link.unlink()
