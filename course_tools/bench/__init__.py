@@ -13,12 +13,16 @@ import os
 import pkgutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from course_tools.lessons import find_lessons
+from course_utils import results
 from course_utils.errors import CourseError, UsageError
+from course_utils.files import replacing
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -170,6 +174,39 @@ def run_apart(
     if process.returncode:
         raise CourseError(f"{module} {' '.join(arguments)} stopped: {other}")
     return said
+
+
+def store(
+    name: str, command: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> Path:
+    """Keep a table for lessons to show with `course_utils.results.stored`.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"03_topics_46"``: lesson and content.
+    command : str
+        What measures it again, such as ``course bench 3``.
+    columns : sequence of str
+        Heads; the first names the rows.
+    rows : sequence of sequences
+        Text and numbers, rounded to the digits that mean something.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+    """
+    kept = {
+        "command": command,
+        "machine": f"{n_threads()} cores, {time.strftime('%Y-%m')}",
+        "columns": list(columns),
+        "rows": [list(row) for row in rows],
+    }
+    path = results.FOLDER / f"{name}.json"
+    with replacing(path) as (written,):
+        written.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    return path
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
