@@ -270,7 +270,7 @@ def _wrong_without_words(got: Any, expected: Any, _: Any, ids: Any) -> str:
     exact=True,
     atol=1e-5,
     passed="A review of ten words and one of four hundred now weigh the same, and "
-    "padding weighs nothing. mask_zero=True does the same in Keras, but for a review "
+    "padding weighs nothing. mask_zero=True buys the same in Keras, but for a review "
     "without any word, where Keras divides by zero.",
 )
 def masked_mean(vectors: np.ndarray, ids: np.ndarray) -> np.ndarray:

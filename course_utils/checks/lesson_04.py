@@ -183,8 +183,8 @@ def split_by_group(answer: Answer) -> str:
         if held_out[0] == held_out[2] == held_out[3]:
             fail("Three seeds gave the same split: is the seed used?")
     return (
-        "No group is on both sides. What is held out is now new in every sense, and "
-        "the score can be believed."
+        "No group has a foot on either side. What is held out is now new in every "
+        "sense, and the score can be believed."
     )
 
 
