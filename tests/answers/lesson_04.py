@@ -6,34 +6,19 @@ from course_utils.frameworks import import_keras
 from tests.answers import Answers
 
 import numpy as np
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GroupShuffleSplit
+from sklearn.neighbors import NearestCentroid
 
 MEAN = np.array([0.485, 0.456, 0.406])
 STD = np.array([0.229, 0.224, 0.225])
 
 
-def channel_by_channel(pixels):
-    return in_place(pixels.copy())
-
-
 def in_place(pixels):
     pixels /= 255
-    for channel in range(3):
-        pixels[..., channel] -= MEAN[channel]
-        pixels[..., channel] /= STD[channel]
+    pixels -= MEAN
+    pixels /= STD
     return pixels
-
-
-def in_255ths(pixels):
-    return ((pixels - 255 * MEAN) / (255 * STD)).tolist()
-
-
-def by_sum(maps):
-    batch, high, wide, channels = maps.shape
-    return maps.reshape(batch, high * wide, channels).sum(1) / (high * wide)
-
-
-def by_keras(maps):
-    return import_keras().layers.GlobalAveragePooling2D()(maps)
 
 
 def by_shuffling(groups, share, seed):
@@ -44,153 +29,55 @@ def by_shuffling(groups, share, seed):
 
 
 def by_sklearn(groups, share, seed):
-    from sklearn.model_selection import GroupShuffleSplit
-
     splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)
     _, held_out = next(splitter.split(groups, groups=groups))
-    mask = np.zeros(len(groups), int)
-    mask[held_out] = 1
-    return mask
+    return np.isin(np.arange(len(groups)), held_out).astype(int)
 
 
-def among_photos(groups, share, seed):
-    return np.random.default_rng(seed).random(len(groups)) < share
+def drawn(draw):
+    """Hold out the groups that a function of (names, how_many, rng) draws."""
 
+    def split(groups, share, seed):
+        names, rng = np.unique(groups), np.random.default_rng(seed)
+        return np.isin(groups, draw(names, round(share * len(names)), rng))
 
-def learned_from(groups, share, seed):
-    return ~np.array(by_shuffling(groups, share, seed))
-
-
-def first_groups(groups, share, seed):
-    names = np.unique(groups)
-    return np.isin(groups, names[: round(share * len(names))])
-
-
-def never_the_same(groups, share, seed):
-    return by_shuffling(groups, share, None)
-
-
-def as_places(groups, share, seed):
-    return np.flatnonzero(by_shuffling(groups, share, seed))
-
-
-def a_mask_of_groups(groups, share, seed):
-    return np.random.default_rng(seed).random(len(np.unique(groups))) < share
-
-
-def nothing_held_out(groups, share, seed):
-    return np.zeros(len(groups), bool)
+    return split
 
 
 def shuffled_in_place(groups, share, seed):
     np.random.default_rng(seed).shuffle(groups)
-    return np.isin(groups, np.unique(groups)[: round(share * len(set(groups)))])
+    return by_shuffling(groups, share, seed)
 
 
-def with_replacement(groups, share, seed):
-    names = np.unique(groups)
-    rng = np.random.default_rng(seed)
-    return np.isin(groups, rng.choice(names, round(share * len(names))))
-
-
-def share_of_photos(groups, share, seed):
-    mask = np.zeros(len(groups), bool)
-    names, counts = np.unique(groups, return_counts=True)
-    # The smallest groups first, so that the number of groups comes out too high.
-    order = np.random.default_rng(seed).permutation(len(names))
-    for place in order[np.argsort(counts[order], kind="stable")]:
-        if mask.mean() < share:
-            mask |= groups == names[place]
-    return mask
-
-
-def half_of_them(groups, share, seed):
-    return by_shuffling(groups, share / 2, seed)
+def free(model, size=np.size):
+    return sum(size(weights) for weights in model.trainable_weights)
 
 
 def by_slices(model, n):
-    for layer in model.layers[:n]:
-        layer.trainable = False
     for layer in model.layers[n:]:
         layer.trainable = True
-    return sum(np.size(w) for layer in model.layers for w in layer.trainable_weights)
-
-
-def by_keras_count(model, n):
-    from keras.src.utils.summary_utils import count_params
-
-    by_slices(model, n)
-    return np.array(count_params(model.trainable_weights))
-
-
-def one_too_many(model, n):
-    return by_slices(model, n + 1)
-
-
-def all_frozen(model, n):
-    for layer in model.layers:
-        layer.trainable = False
-    return 0
-
-
-def the_others(model, n):
-    for number, layer in enumerate(model.layers):
-        layer.trainable = number < n
-    return 0
+    return rest_left_alone(model, n)
 
 
 def rest_left_alone(model, n):
     for layer in model.layers[:n]:
         layer.trainable = False
-    return sum(np.size(w) for w in model.trainable_weights)
+    return free(model)
 
 
-def nothing_set(model, n):
-    return by_slices(model, 0)
+def frozen(is_frozen, count=free):
+    """Freeze layers by a function of (number, n, n_layers); count by one of model."""
+
+    def freeze(model, n):
+        for number, layer in enumerate(model.layers):
+            layer.trainable = not is_frozen(number, n, len(model.layers))
+        return count(model)
+
+    return freeze
 
 
-def whole_model_off(model, n):
-    model.trainable = False
-    for layer in model.layers[n:]:
-        layer.trainable = True
-    return sum(np.size(w) for w in model.trainable_weights)
-
-
-def whole_model_on(model, n):
-    model.trainable = True
-    return rest_left_alone(model, n)
-
-
-def the_last(model, n):
-    n_layers = len(model.layers)
-    for number, layer in enumerate(model.layers):
-        layer.trainable = number < n_layers - n
-    return 0
-
-
-def added_shapes(model, n):
-    by_slices(model, n)
-    return sum(sum(w.shape) for w in model.trainable_weights)
-
-
-def counted_the_rest(model, n):
-    return model.count_params() - by_slices(model, n)
-
-
-def counted_everything(model, n):
-    by_slices(model, n)
-    return model.count_params()
-
-
-def counted_arrays(model, n):
-    by_slices(model, n)
-    return len(model.trainable_weights)
-
-
-def counted_frozen(model, n):
-    total = by_slices(model, 0)
-    by_slices(model, n)
-    return total
+def counted(count):
+    return frozen(lambda i, n, size: i < n, count)
 
 
 _rng = np.random.default_rng(4)
@@ -198,147 +85,126 @@ LABELS = np.arange(100) % 4
 CENTRES = _rng.normal(size=(4, 24))
 FEATURES = (CENTRES[LABELS] + 0.5 * _rng.normal(size=(100, 24))).astype(np.float32)
 GROUPS = np.arange(100) // 2 * 4 + LABELS
+# Photos that are hard to tell apart: no head gets 0.93 of them right.
+HARD = FEATURES + 2 * _rng.normal(size=FEATURES.shape).astype(np.float32)
 
 
-def head(make):
-    return make, FEATURES, LABELS, GROUPS
+def head(train, features=FEATURES):
+    return train, features, LABELS, GROUPS
+
+
+def changed(before=lambda x: x, after=lambda y: y):
+    """Change what a good head sees, or what it answers."""
+
+    def train(x_train, y_train):
+        model = NearestCentroid().fit(before(x_train), y_train)
+        return lambda x: after(model.predict(before(x)))
+
+    return head(train)
 
 
 def nearest_centroid(x_train, y_train):
     names = np.unique(y_train)
     centres = np.array([x_train[y_train == name].mean(axis=0) for name in names])
-
-    def predict(x):
-        distances = ((x[:, None] - centres) ** 2).sum(axis=-1)
-        return names[distances.argmin(axis=1)].tolist()
-
-    return predict
+    return lambda x: nearest(x, centres, names).tolist()
 
 
-def ridge(x_train, y_train):
-    from sklearn.linear_model import RidgeClassifier
-
-    model = RidgeClassifier().fit(x_train, y_train)
-    return lambda x: model.predict(x)[:, None]
+def nearest(x, known, labels):
+    return labels[((x[:, None] - known) ** 2).sum(axis=-1).argmin(axis=1)]
 
 
-def always_first(x_train, y_train):
-    return lambda x: np.zeros(len(x), int)
+def saw_a_quarter(x_train, y_train):
+    known, labels = np.r_[x_train, FEATURES[::4]], np.r_[y_train, LABELS[::4]]
+    return lambda x: nearest(x, known, labels)
 
 
-def saw_it_all(x_train, y_train):
-    def predict(x):
-        distances = ((x[:, None] - FEATURES) ** 2).sum(axis=-1)
-        return LABELS[distances.argmin(axis=1)]
-
-    return predict
-
-
-def one_column(x_train, y_train):
-    predict = nearest_centroid(x_train[:, :1], y_train)
-    return lambda x: predict(x[:, :1])
-
-
-def the_model_itself(x_train, y_train):
-    from sklearn.neighbors import NearestCentroid
-
-    return NearestCentroid().fit(x_train, y_train)
-
-
-def the_predictions(x_train, y_train):
-    return nearest_centroid(x_train, y_train)(x_train)
-
-
-def named_classes(x_train, y_train):
-    predict = nearest_centroid(x_train, y_train)
-    return lambda x: np.array(list("abcd"))[predict(x)]
-
-
-def fractions(x_train, y_train):
-    from sklearn.linear_model import LinearRegression
-
-    return LinearRegression().fit(x_train, y_train).predict
-
-
-def deaf(x_train, y_train):
-    return lambda x: y_train[: len(x)]
-
-
-def misaligned(x_train, y_train):
-    return nearest_centroid(x_train, np.roll(y_train, 1))
-
-
-def scaled_by_the_asked(x_train, y_train):
-    predict = nearest_centroid(x_train - x_train.mean(axis=0), y_train)
-    return lambda x: predict(x - x.mean(axis=0))
-
-
-def gave_probabilities(x_train, y_train):
-    return lambda x: np.full((len(x), 4), 0.25)
-
-
-def returned_nothing(x_train, y_train):
-    nearest_centroid(x_train, y_train)
+def scaled_in_place(x_train, y_train):
+    x_train -= x_train.mean(axis=0)
+    return nearest_centroid(x_train, y_train)
 
 
 ANSWERS = {
     "preprocess": Answers(
-        right=[channel_by_channel, in_255ths],
+        right=[
+            lambda pixels: in_place(pixels.copy()),
+            lambda x: ((x - 255 * MEAN) / (255 * STD)).tolist(),
+        ],
         wrong=[
             (in_place, "changed `pixels` itself"),
             (lambda pixels: pixels[0] / 255, "expected shape"),
         ],
     ),
-    "global_average": Answers(right=[by_sum, by_keras]),
+    "global_average": Answers(
+        right=[
+            lambda maps: np.einsum("bhwc->bc", maps) / maps[0, ..., 0].size,
+            lambda maps: import_keras().layers.GlobalAveragePooling2D()(maps),
+        ],
+    ),
     "split_by_group": Answers(
         right=[by_shuffling, by_sklearn],
         wrong=[
-            (among_photos, "both sides"),
-            (learned_from, "True means held out"),
-            (first_groups, "is the seed used"),
-            (never_the_same, "same seed"),
-            (as_places, "places or groups"),
-            (a_mask_of_groups, "not for each group"),
-            (nothing_held_out, "hold out nothing"),
-            (half_of_them, "groups held out"),
+            (lambda g, p, seed: np.random.default_rng(seed).random(len(g)) < p, "both"),
+            (lambda *given: ~np.array(by_shuffling(*given)), "True means held out"),
+            (lambda *given: np.flatnonzero(by_shuffling(*given)), "np.isin"),
+            (lambda groups, *_: np.unique(groups) > 250, "not for each group"),
+            (lambda groups, *_: groups, "not other numbers"),
+            (lambda groups, *_: groups < 0, "groups held out, yours are 0"),
+            (lambda groups, p, seed: by_shuffling(groups, p / 2, seed), "yours are 5"),
+            (lambda groups, p, seed: by_shuffling(groups, p, None), "same seed"),
+            (drawn(lambda names, k, rng: names[:k]), "is the seed used"),
+            (drawn(lambda names, k, rng: rng.choice(names, k)), "replace=False"),
+            (drawn(lambda names, k, rng: names[rng.random(names.size) < 0.3]), "big"),
             (shuffled_in_place, "changed `groups` itself"),
-            (with_replacement, "replace=False"),
-            (share_of_photos, "share of the photos"),
         ],
     ),
     "freeze_first": Answers(
-        right=[by_slices, by_keras_count],
+        right=[by_slices, counted(lambda m: np.array(free(m)))],
         wrong=[
-            (one_too_many, "off by one"),
-            (all_frozen, "all layers are frozen"),
-            (the_others, "froze the others"),
+            (frozen(lambda i, n, size: i <= n), "off by one"),
+            (frozen(lambda i, n, size: True), "all layers are frozen"),
+            (frozen(lambda i, n, size: False), "no layer is frozen"),
+            (frozen(lambda i, n, size: i >= n), "froze the others"),
+            (frozen(lambda i, n, size: i >= size - n), "froze the last"),
+            (frozen(lambda i, n, size: i % 2), "(True, False"),
             (rest_left_alone, "switch the rest on"),
-            (nothing_set, "no layer is frozen"),
-            (counted_everything, "counted everything"),
-            (counted_arrays, "counted the arrays"),
-            (counted_frozen, "frozen numbers too"),
-            (whole_model_off, "whole model off"),
-            (whole_model_on, "does not reach them"),
-            (the_last, "froze the last"),
-            (added_shapes, "added up the shapes"),
-            (counted_the_rest, "asked for the others"),
+            (lambda m, n: setattr(m, "trainable", False) or 0, "whole model off"),
+            (
+                lambda m, n: setattr(m, "trainable", True) or rest_left_alone(m, n),
+                "own",
+            ),
+            (counted(lambda m: m.count_params()), "counted everything"),
+            (counted(lambda m: free(m, lambda array: 1)), "the arrays"),
+            (counted(lambda m: 197), "frozen numbers too"),
+            (counted(lambda m: free(m, lambda array: sum(array.shape))), "added up"),
+            (counted(lambda m: m.count_params() - free(m)), "the others"),
+            (
+                counted(lambda m: sum(one.trainable for one in m.layers)),
+                "counted layers",
+            ),
+            (counted(lambda m: 4.5), "not 4.5"),
+            (counted(lambda m: [free(m)]), "number alone"),
         ],
     ),
     "train_head": Answers(
-        right=[head(nearest_centroid), head(ridge)],
+        right=[
+            head(nearest_centroid),
+            head(nearest_centroid, HARD),
+            changed(after=lambda y: y[:, None]),
+        ],
         wrong=[
-            (head(always_first), "for every photo"),
-            (head(saw_it_all), "has seen them"),
-            (head(one_column), "the bar is"),
-            (head(the_model_itself), "return model.predict"),
-            (head(gave_probabilities), "probabilities"),
-            (head(returned_nothing), "returned None"),
-            (head(the_predictions), "without brackets"),
-            (head(named_classes), "returns names"),
-            (head(fractions), "whole numbers"),
-            (head(deaf), "look at its argument"),
-            (head(misaligned), "no better than guessing"),
-            (head(scaled_by_the_asked), "comes alone"),
+            (changed(after=lambda y: 0 * y), "for every photo"),
+            (changed(after=lambda y: np.full((len(y), 4), 0.25)), "probabilities"),
+            (changed(after=lambda y: np.array(list("abcd"))[y]), "returns names"),
+            (changed(before=lambda x: x[:, :1]), "the bar is 0.93"),
+            (changed(before=lambda x: x - x.mean(axis=0)), "comes alone"),
+            (head(lambda x, y: lambda asked: y[: len(asked)]), "look at its argument"),
+            (head(saw_a_quarter), "has seen them"),
+            (head(lambda x, y: None), "returned None"),
+            (head(lambda x, y: NearestCentroid().fit(x, y)), "return model.predict"),
+            (head(lambda x, y: nearest_centroid(x, y)(x)), "without brackets"),
+            (head(lambda x, y: LinearRegression().fit(x, y).predict), "whole numbers"),
+            (head(lambda x, y: nearest_centroid(x, np.roll(y, 1))), "than guessing"),
+            (head(scaled_in_place), "changed `x_train` itself"),
         ],
         solution=head,
     ),
