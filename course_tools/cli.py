@@ -437,7 +437,7 @@ def _doctor(options: argparse.Namespace) -> int:
     findings = doctor.examine()
     print(doctor.report(findings))
     doctor.require_good(findings)
-    print("Nothing stands in the way of a lesson.")
+    print("Nothing was found that would stop a lesson.")
     return 0
 
 

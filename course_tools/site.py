@@ -23,7 +23,7 @@ SITE = ROOT / "docs" / "site"
 HIDDEN = re.compile(r"### BEGIN HIDDEN TESTS.*?### END HIDDEN TESTS[^\n]*\n?", re.S)
 # What is stored of a widget: its name and its parts, which say nothing to a reader.
 WIDGET = re.compile(r"\w+\((children|value|description)=")
-STAND_IN = "Something to click or to type into stands here when the lesson runs."
+STAND_IN = "When the lesson runs, a widget to click or to type into is here."
 MARK = re.compile(r"^[ \t]*### (BEGIN|END) SOLUTION[^\n]*\n?", re.M)
 
 

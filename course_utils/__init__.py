@@ -1,7 +1,7 @@
 """Helpers for a course on embeddings and transfer learning.
 
 Importing the root costs next to nothing and changes nothing in the process: no
-environment variable, no number of threads. What a lesson does stands in the lesson;
+environment variable, no number of threads. What a lesson does is in the lesson;
 here is what would distract.
 """
 

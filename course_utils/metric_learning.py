@@ -114,10 +114,10 @@ def supervised_contrastive(
     same, itself = _pairs(y_true, y_pred)
     similarity = ops.matmul(y_pred, ops.transpose(y_pred)) / temperature
     similarity = ops.where(itself > 0, NEVER, similarity)
-    partners = same * (1 - itself)
-    surprise = ops.logsumexp(similarity, axis=1, keepdims=True) - similarity
-    n_partners = ops.maximum(ops.sum(partners, axis=1), 1)
-    return ops.sum(partners * surprise, axis=1) / n_partners
+    positives = same * (1 - itself)
+    cross_entropy = ops.logsumexp(similarity, axis=1, keepdims=True) - similarity
+    n_positives = ops.maximum(ops.sum(positives, axis=1), 1)
+    return ops.sum(positives * cross_entropy, axis=1) / n_positives
 
 
 def _widened(y_pred: Any) -> Any:

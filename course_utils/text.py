@@ -149,7 +149,7 @@ class Vocabulary:
         -------
         Vocabulary
             Of at most `size` ids, the most frequent word at 2; words that occur
-            equally often stand in alphabetical order.
+            equally often are in alphabetical order.
 
         Raises
         ------

@@ -57,13 +57,13 @@ def literal_supervised_contrastive(labels, z, temperature=0.1):
     losses = []
     for i in range(len(z)):
         others = [a for a in range(len(z)) if a != i]
-        partners = [p for p in others if labels[p] == labels[i]]
+        positives = [p for p in others if labels[p] == labels[i]]
         total = 0.0
-        for p in partners:
+        for p in positives:
             above = math.exp(sum(z[i] * z[p]) / temperature)
             below = sum(math.exp(sum(z[i] * z[a]) / temperature) for a in others)
             total += math.log(above / below)
-        losses.append(-total / len(partners) if partners else 0.0)
+        losses.append(-total / len(positives) if positives else 0.0)
     return np.array(losses)
 
 
@@ -203,7 +203,7 @@ def test_keras_makes_no_large_labels_equal_in_silence(loss, start, eager):
     assert np.isnan(network.evaluate(x, start + labels, verbose=0))
 
 
-def test_without_partners_there_is_nothing_to_pull():
+def test_without_positives_there_is_nothing_to_pull():
     assert value(supervised_contrastive, [0, 1, 2], vectors(3)).tolist() == [0, 0, 0]
 
 

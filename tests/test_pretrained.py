@@ -270,7 +270,7 @@ def test_the_conversion_from_the_start_agrees_with_the_kept_one(cache, ready):
 @pytest.mark.skipif(not V1.exists(), reason="no V1 weights beside this checkout")
 def test_the_original_recipes_network_loads_from_a_path(trio):
     model = load_mobilenet_v2(weights=V1, alpha=0.75)
-    unscaled = trio * pretrained.CHANNEL_SPREAD + pretrained.CHANNEL_MEAN
+    unscaled = trio * pretrained.CHANNEL_STD + pretrained.CHANNEL_MEAN
     got = model.predict(scale_pixels(unscaled * 255, V1), verbose=0)
     best = [top[0][0] for top in decode_predictions(got)]
     assert best == ["triumphal arch", "goldfish", "screwdriver"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -140,6 +141,22 @@ def pixels(path):
         return np.asarray(picture.convert("RGBA"), np.int16)
 
 
+def test_modules_import_one_another_in_no_circle_and_stay_short():
+    modules = {}
+    for path in [
+        *ROOT.glob("course_utils/**/*.py"),
+        *ROOT.glob("course_tools/**/*.py"),
+    ]:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        modules[name.removesuffix(".__init__")] = path
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 600, path
+    needs = {
+        name: imported(path, at_the_top=True) & modules.keys() - {name}
+        for name, path in modules.items()
+    }
+    graphlib.TopologicalSorter(needs).prepare()  # raises CycleError
+
+
 def test_every_figure_is_what_figures_py_draws(tmp_path):
     # In a process of its own: settings of Matplotlib that a test made would show.
     code = "import sys; from course_tools import figures; figures.draw(sys.argv[1])"
@@ -193,10 +210,11 @@ def test_mypy_has_nothing_to_say(platform):
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def imported(path):
-    """Modules of the two packages that a file imports, wherever it does."""
+def imported(path, *, at_the_top=False):
+    """Modules of the two packages that a file imports: anywhere, or as it loads."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body if at_the_top else ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -141,13 +141,13 @@ def test_a_file_that_was_changed_or_lost_is_named(tmp_path):
     ]
 
 
-def test_a_package_that_no_lock_names_is_a_stranger(tmp_path):
+def test_a_package_that_no_lock_names_is_unexpected(tmp_path):
     found = {
         "six": package(tmp_path, "six", "1.17.0"),
         "numpy": package(tmp_path, "numpy", "1.0"),
         "leftpad": package(tmp_path, "leftpad", "9.9"),
     }
-    numpy, leftpad = audit.strangers(found)
+    numpy, leftpad = audit.unexpected(found)
     assert numpy.startswith("numpy 1.0: locked is 2.")
     assert leftpad == "leftpad 9.9: no lock file names it"
 

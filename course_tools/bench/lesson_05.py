@@ -305,8 +305,8 @@ def _original(lesson: dict[str, Any], data: Any, options: argparse.Namespace) ->
     (x_train, y_train), (x_test, y_test) = data
     x_train, y_train = x_train[: options.pictures], y_train[: options.pictures]
     x_test, y_test = x_test[: options.pictures], y_test[: options.pictures]
-    spread = (x_train.std(axis=0) + 0.1).astype("float32")
-    x_train, x_test = x_train / spread, x_test / spread
+    scale = (x_train.std(axis=0) + 0.1).astype("float32")
+    x_train, x_test = x_train / scale, x_test / scale
     embedder = lesson["post_embedder"]()
     siamese = lesson["post_siamese"](embedder)
 

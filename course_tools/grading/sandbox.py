@@ -1,4 +1,4 @@
-"""Run a program of a stranger in a sandbox made by bubblewrap.
+"""Run untrusted code in a sandbox made by bubblewrap.
 
 bubblewrap (https://github.com/containers/bubblewrap) is what Flatpak rests on. It
 needs no administrator: a program gets mounts, processes, network, ids and shared

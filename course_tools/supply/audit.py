@@ -1,7 +1,7 @@
 """Compare what is installed with the lock files: ``make audit``.
 
 It needs no network. It finds a package that no lock file names or that has another
-version, one that lacks what it needs, and a file that was changed or lost after its
+version, one that misses what it needs, and a file that was changed or lost after its
 installation: each package's RECORD lists its files with their sha256.
 """
 
@@ -37,7 +37,7 @@ def main() -> int:
     if installed.pop(canonicalize_name(ours), None) is None:
         print("The course is not installed in this environment; run: make setup")
         return 1
-    found = [*strangers(installed), *gaps()]
+    found = [*unexpected(installed), *gaps()]
     for package in installed.values():
         found += altered(package)
     print("\n".join(found))
@@ -47,7 +47,7 @@ def main() -> int:
     return bool(found)
 
 
-def strangers(installed: dict[str, metadata.Distribution]) -> Iterator[str]:
+def unexpected(installed: dict[str, metadata.Distribution]) -> Iterator[str]:
     """Name each package that no lock file gives this system in this version."""
     locked: dict[str, set[str]] = {}
     for name in LOCK_FILES:

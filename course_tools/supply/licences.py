@@ -44,7 +44,7 @@ COMPATIBLE = (
 )
 # For graphics cards, fetched only where torch's CPU build is out of reach.
 NVIDIA = "NVIDIA's own, free to use"
-# What a package's metadata leaves out or puts at length stands in its own files.
+# What a package's metadata leaves out or puts at length is in its own files.
 SILENT = {
     "docutils": "public domain OR BSD",  # one file for Emacs, unused, is under the GPL
     "geoindex-rs": "MIT OR Apache-2.0",

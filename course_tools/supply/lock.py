@@ -8,7 +8,7 @@ it is while it fits; ``--upgrade`` takes the newest.
 - lab.txt, test.txt, book.txt, hub.txt: all that one purpose needs, but torch
 - annoy.txt: annoy, which is compiled
 - nbgitpuller.txt: what an image for JupyterHub holds besides
-- torch-cpu.txt: torch without a graphics card; the digests stand below
+- torch-cpu.txt: torch without a graphics card; its digests are below
 - torch-gpu.txt: torch as the package index has it, with what it needs there
 - uv.txt: uv, which set-up fetches first
 """

@@ -15,7 +15,7 @@ import numpy as np
 Split = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 NEWS_DESKS = ("World", "Sports", "Business", "Sci/Tech")
-# The groups of 20 Newsgroups that stand for each desk.
+# The groups of 20 Newsgroups that make up each desk.
 GROUPS = {
     "World": ("talk.politics.guns", "talk.politics.mideast", "talk.politics.misc"),
     "Sports": ("rec.sport.baseball", "rec.sport.hockey"),

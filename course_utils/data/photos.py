@@ -69,7 +69,7 @@ class Photos:
     train_labels, test_labels : numpy.ndarray of shape (n,), int64
         Places in `class_names`.
     train_groups, test_groups : numpy.ndarray of shape (n,), int64
-        The same number for photos that are near-duplicates; no number stands on
+        The same number for photos that are near-duplicates; no number occurs on
         both sides.
     skipped : tuple of (str, str)
         Name and reason of what was left out: each file that is no usable photo, what
@@ -91,7 +91,7 @@ class Photos:
 def load_photos(
     source: str | Path = "shipped", *, test_size: float = 0.25, seed: int = 0
 ) -> Photos:
-    """Prepare photos that lie in one folder a class.
+    """Prepare photos in one folder for each class.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def _list_files(root: Path) -> tuple[list[str], list[tuple[str, str]]]:
             files += own
         elif entry.name.lower() != CREDITS:
             loose |= Path(entry).suffix.lower() in ENDINGS
-            left_out.append((entry.name, "it lies beside the folders of classes"))
+            left_out.append((entry.name, "it is beside the folders of classes"))
     if not files:
         hint = " The photos in it lie loose." if loose else " It holds no photos."
         raise DataError(

@@ -83,10 +83,10 @@ def keep_frequent_words(source: Path, target: Path) -> None:
 # What ImageNet's pictures have on average, red, green and blue, on a scale of 0 to
 # 1, and how much they vary: the numbers of the recipe that trained the weights.
 CHANNEL_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-CHANNEL_SPREAD = np.array([0.229, 0.224, 0.225], np.float32)
+CHANNEL_STD = np.array([0.229, 0.224, 0.225], np.float32)
 CHECKPOINT = "mobilenet_v2-b0353104.pth"
 CONVERTED = "mobilenet_v2.weights.h5"
-# Keras publishes no digest of its V1 files; these stand in a public collection of
+# Keras publishes no digest of its V1 files; these are in a public collection of
 # Keras's weights whose other entries are those that Keras does publish.
 V1_ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet/"
 V1_FILES = {
@@ -169,7 +169,7 @@ def scale_pixels(pixels: Any, weights: str | Path = "imagenet") -> np.ndarray:
     """
     pixels = np.asarray(pixels, np.float32)
     if weights == "imagenet":
-        return (pixels / 255 - CHANNEL_MEAN) / CHANNEL_SPREAD
+        return (pixels / 255 - CHANNEL_MEAN) / CHANNEL_STD
     return pixels / 127.5 - 1
 
 

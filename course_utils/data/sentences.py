@@ -60,7 +60,9 @@ class SentenceEncoder:
         weights = load_file(folder / "model.safetensors")
         missing = self.network.load_state_dict(weights, strict=False).missing_keys
         if missing:
-            raise DataError(f"{folder} lacks weights of the encoder: {missing[0]}.")
+            raise DataError(
+                f"{folder}: weights of the encoder are missing ({missing[0]})."
+            )
 
     def encode(
         self,

@@ -87,7 +87,7 @@ def load_surnames(
 ) -> Split:
     """Load surnames as ``(x_train, y_train), (x_test, y_test)``.
 
-    No surname stands on both sides: names that are written alike after `romanise`,
+    No surname occurs on both sides: names that are written alike after `romanise`,
     capitals aside, stay together, whatever their nationalities. About `test_size`
     of each nationality's rows are held out.
 
@@ -96,7 +96,7 @@ def load_surnames(
     source : {"faker", "pytorch-names"}
         ``"faker"``: 17,830 rows of 23 nationalities, from 29 lists of the
         package Faker, those of one nationality merged. A
-        name stands once for each nationality that has it; it may have several. Left
+        name occurs once for each nationality that has it; it may have several. Left
         out: lists of fewer than fifty names, of several peoples, of first names,
         and Hebrew, which comes out without vowels. ``"pytorch-names"``: the 20,074
         rows of PyTorch's tutorial, 18 nationalities, repeats kept.

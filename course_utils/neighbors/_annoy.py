@@ -45,18 +45,18 @@ class Annoy:
         return cls(cls.library().AnnoyIndex(width, theirs), "trees", metric)
 
     @classmethod
-    def build(cls, rows, kind, metric, knobs, threads):
+    def build(cls, rows, kind, metric, settings, threads):
         made = cls._empty(rows.shape[1], metric)
-        made.raw.set_seed(knobs["seed"])
+        made.raw.set_seed(settings["seed"])
         for number, row in enumerate(rows):
             made.raw.add_item(number, row.tolist())
-        made.raw.build(knobs["n_trees"], n_jobs=threads)
+        made.raw.build(settings["n_trees"], n_jobs=threads)
         return made
 
-    def search(self, rows, k, knobs, threads):
+    def search(self, rows, k, settings, threads):
         distances = np.empty((len(rows), k))
         found = np.empty((len(rows), k), np.int64)
-        search_k = knobs["search_k"] or -1
+        search_k = settings["search_k"] or -1
         everything = self.raw.get_n_items() * max(1, self.raw.get_n_trees())
 
         def look(number):
@@ -70,7 +70,7 @@ class Annoy:
             for number in range(len(rows)):
                 look(number)
         else:
-            # annoy lets go of Python's lock while it searches.
+            # annoy releases the GIL while it searches.
             with ThreadPoolExecutor(threads) as pool:
                 for _ in pool.map(look, range(len(rows))):
                     pass

@@ -8,7 +8,7 @@ from typing import Any
 from course_utils.neighbors._common import BLOCK, ParameterError, is_narrow, unit_rows
 from course_utils.neighbors._copies import Copies, fold
 from course_utils.neighbors._exact import Exact
-from course_utils.neighbors._parameters import KNOBS, Parameters
+from course_utils.neighbors._parameters import APPLIES_TO, Parameters
 from course_utils.neighbors._store import ENGINES, Stored
 
 import numpy as np
@@ -261,9 +261,11 @@ class FastANN(Stored, Parameters, ClassifierMixin, BaseEstimator):
                 rows = rows.astype(np.float16).astype(np.float32)
             rows, groups = fold(rows)
         self._copies = None if groups is None else Copies(groups)
-        knobs = self._knobs(self._asked) | {"storage": self._storage}
-        knobs["seed"] = int(check_random_state(self.random_state).randint(1, 2**31 - 1))
-        self._engine = engine.build(rows, kind, self._metric, knobs, self._threads())
+        settings = self._settings(self._asked) | {"storage": self._storage}
+        settings["seed"] = int(
+            check_random_state(self.random_state).randint(1, 2**31 - 1)
+        )
+        self._engine = engine.build(rows, kind, self._metric, settings, self._threads())
         return self
 
     def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
@@ -421,7 +423,10 @@ class FastANN(Stored, Parameters, ClassifierMixin, BaseEstimator):
         return min(effective_n_jobs(self.n_jobs), os.cpu_count() or 1)
 
     def _may_be_exact(self) -> bool:
-        graph = ("storage", *(name for name in KNOBS if "hnsw" in KNOBS[name]))
+        graph = (
+            "storage",
+            *(name for name in APPLIES_TO if "hnsw" in APPLIES_TO[name]),
+        )
         by_name = any(getattr(self, name) is not None for name in ("index", *graph))
         return self.backend == "faiss" and not by_name
 
@@ -454,9 +459,9 @@ class FastANN(Stored, Parameters, ClassifierMixin, BaseEstimator):
         return center, float(np.ldexp(1.0, -min(max(exponent, -most), most)))
 
     def _search(self, rows, k):
-        engine, knobs = self._engine, self._knobs(self._asked)
+        engine, settings = self._engine, self._settings(self._asked)
         distances, found = engine.search(
-            rows, min(k, engine.n_rows()), knobs, self._threads()
+            rows, min(k, engine.n_rows()), settings, self._threads()
         )
         if self._copies is not None:
             distances, found = self._copies.unfold(distances, found, k)

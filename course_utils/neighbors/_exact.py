@@ -21,10 +21,10 @@ class Exact:
         return Faiss.library()
 
     @classmethod
-    def build(cls, rows, kind, metric, knobs, threads):
+    def build(cls, rows, kind, metric, settings, threads):
         return cls(rows, kind, metric)
 
-    def search(self, rows, k, knobs, threads):
+    def search(self, rows, k, settings, threads):
         distances = np.empty((len(rows), k))
         found = np.empty((len(rows), k), np.int64)
         n, d = self.raw.shape

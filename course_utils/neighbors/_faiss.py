@@ -60,18 +60,18 @@ class Faiss:
         return faiss
 
     @classmethod
-    def build(cls, rows, kind, metric, knobs, threads):
+    def build(cls, rows, kind, metric, settings, threads):
         faiss = cls.library()
         measure = cls._measure(faiss, metric)
         n, d = rows.shape
         if kind == "flat":
             raw = faiss.IndexFlat(d, measure)
         elif kind == "hnsw":
-            raw = cls._graph(faiss, d, measure, knobs)
-            raw.hnsw.efConstruction = knobs["ef_construction"]
-            raw.hnsw.rng = faiss.RandomGenerator(knobs["seed"])
+            raw = cls._graph(faiss, d, measure, settings)
+            raw.hnsw.efConstruction = settings["ef_construction"]
+            raw.hnsw.rng = faiss.RandomGenerator(settings["seed"])
         else:
-            raw = cls._lists(faiss, n, d, kind, measure, knobs)
+            raw = cls._lists(faiss, n, d, kind, measure, settings)
         with _omp_threads(faiss, threads):
             if not raw.is_trained:
                 raw.train(padded(rows, raw.d))
@@ -136,16 +136,16 @@ class Faiss:
         return measures.get(metric, faiss.METRIC_INNER_PRODUCT)
 
     @staticmethod
-    def _graph(faiss, d, measure, knobs):
-        n_links, storage = knobs["n_links"], knobs["storage"]
+    def _graph(faiss, d, measure, settings):
+        n_links, storage = settings["n_links"], settings["storage"]
         if storage == "float32":
             return faiss.IndexHNSWFlat(d, n_links, measure)
         kind = getattr(faiss.ScalarQuantizer, QUANTIZERS[storage])
         return faiss.IndexHNSWSQ(d, kind, n_links, measure)
 
     @staticmethod
-    def _lists(faiss, n, d, kind, measure, knobs):
-        n_lists = knobs["n_lists"] or max(1, round(n**0.5))
+    def _lists(faiss, n, d, kind, measure, settings):
+        n_lists = settings["n_lists"] or max(1, round(n**0.5))
         if n_lists > n:
             raise ParameterError(
                 f"n_lists = {n_lists} is more than the {n} rows; choose fewer lists."
@@ -153,7 +153,7 @@ class Faiss:
         if kind == "ivf":
             raw = faiss.IndexIVFFlat(faiss.IndexFlat(d, measure), d, n_lists, measure)
         else:
-            n_bytes = knobs["n_bytes"] or -(-d // 4)
+            n_bytes = settings["n_bytes"] or -(-d // 4)
             if n_bytes > d:
                 raise ParameterError(
                     f"n_bytes = {n_bytes} is more than the {d} columns; choose fewer."
@@ -168,21 +168,21 @@ class Faiss:
             bits = min(8, n.bit_length() - 1)
             quantizer = faiss.IndexFlat(d, measure)
             raw = faiss.IndexIVFPQ(quantizer, d, n_lists, n_bytes, bits, measure)
-            raw.pq.cp.seed = knobs["seed"]
+            raw.pq.cp.seed = settings["seed"]
             raw.pq.cp.niter = 10  # as for the lists; faiss's 25 find hardly more
             raw.pq.cp.min_points_per_centroid = 1
-        raw.cp.seed = knobs["seed"]
+        raw.cp.seed = settings["seed"]
         raw.cp.min_points_per_centroid = 1  # or faiss warns on standard error
         return raw
 
-    def search(self, rows, k, knobs, threads):
+    def search(self, rows, k, settings, threads):
         faiss = self.library()
         rows = padded(rows, self.raw.d)
         with _omp_threads(faiss, threads):
             if self.kind == "flat" and self.metric == "euclidean":
                 raw, found = self._search_flat(faiss, rows, k)
             else:
-                params = self._params(faiss, knobs, k)
+                params = self._params(faiss, settings, k)
                 raw, found = self.raw.search(rows, k, params=params)
             lacking = np.flatnonzero((found < 0).any(axis=1))
             if lacking.size:
@@ -192,7 +192,7 @@ class Faiss:
             return distances, found
         distances[np.isin(found, self.aside)] = np.inf
         n_aside = min(k, len(self.aside))
-        near, rows = self._side.search(rows, n_aside, knobs, threads)
+        near, rows = self._side.search(rows, n_aside, settings, threads)
         distances = np.hstack([distances, near])
         found = np.hstack([found, self.aside[rows]])
         order = np.argsort(distances, axis=1, kind="stable")[:, :k]
@@ -227,12 +227,12 @@ class Faiss:
             self._largest = np.einsum("ij,ij->i", stored, stored).max(initial=0)
         return self._largest
 
-    def _params(self, faiss, knobs, k):
+    def _params(self, faiss, settings, k):
         if self.kind == "hnsw":
-            width = max(k, min(knobs["ef_search"], self.raw.ntotal))
+            width = max(k, min(settings["ef_search"], self.raw.ntotal))
             return faiss.SearchParametersHNSW(efSearch=width)
         if self.kind in ("ivf", "ivfpq"):
-            n_probe = min(knobs["n_probe"] or N_PROBE, self.raw.nlist)
+            n_probe = min(settings["n_probe"] or N_PROBE, self.raw.nlist)
             maker = (
                 faiss.SearchParametersIVF
                 if self.kind == "ivf"

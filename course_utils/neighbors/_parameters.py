@@ -11,8 +11,8 @@ WEIGHTS = ("uniform", "distance")
 METRICS = ("euclidean", "manhattan", "cosine", "angular", "dot")
 INDEXES = {"annoy": ("trees",), "faiss": ("flat", "hnsw", "ivf", "ivfpq")}
 DEFAULT_INDEX = {"annoy": "trees", "faiss": "hnsw"}
-# Which index listens to which parameter; a parameter nobody listens to is refused.
-KNOBS = {
+# Which parameter applies to which index; one that does not apply is refused.
+APPLIES_TO = {
     "n_trees": ("trees",),
     "search_k": ("trees",),
     "n_links": ("hnsw",),
@@ -70,8 +70,8 @@ class Parameters:
             )
         self._check_n_neighbors(self.n_neighbors)
         self._check_n_jobs()
-        for name, listeners in KNOBS.items():
-            self._check_knob(name, getattr(self, name), kind, listeners)
+        for name, kinds in APPLIES_TO.items():
+            self._check_parameter(name, getattr(self, name), kind, kinds)
         self._check_storage(kind)
         return kind
 
@@ -95,13 +95,13 @@ class Parameters:
                 f"{' or '.join(map(repr, STORAGE[self.storage]))}."
             )
 
-    def _check_knob(self: Any, name, value, kind, listeners):
+    def _check_parameter(self: Any, name, value, kind, kinds):
         if value is None:
             return
-        if kind not in listeners:
+        if kind not in kinds:
             raise ParameterError(
                 f"{name} means nothing to index={kind!r}; leave it out, or choose "
-                f"index={' or '.join(map(repr, listeners))}."
+                f"index={' or '.join(map(repr, kinds))}."
             )
         whole = isinstance(value, Integral) and not isinstance(value, bool)
         if not whole or not 0 < value < 2**31:
@@ -130,11 +130,11 @@ class Parameters:
             raise ParameterError(f"Expected n_neighbors > 0. Got {value}.")
         return int(value)
 
-    def _knobs(self: Any, kind: str) -> dict[str, Any]:
-        knobs: dict[str, Any] = {}
-        for name, listeners in KNOBS.items():
+    def _settings(self: Any, kind: str) -> dict[str, Any]:
+        settings: dict[str, Any] = {}
+        for name, kinds in APPLIES_TO.items():
             value = getattr(self, name)
-            self._check_knob(name, value, kind, listeners)
-            if kind in listeners:
-                knobs[name] = DEFAULTS.get(name) if value is None else int(value)
-        return knobs
+            self._check_parameter(name, value, kind, kinds)
+            if kind in kinds:
+                settings[name] = DEFAULTS.get(name) if value is None else int(value)
+        return settings

@@ -45,7 +45,7 @@ class DataSet:
     sources : tuple of dict
         Where it comes from, the first choice first; see ``catalog.toml``.
     files : tuple of File
-        What stands in the cache.
+        What the cache holds.
     members : tuple of File
         What a source holds, where `files` are derived from that.
     derive : str
