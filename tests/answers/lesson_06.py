@@ -9,93 +9,19 @@ from tests.answers import Answers
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 
 def by_lists(names, index):
-    longest = max(map(len, names)) + 2
-    ids = []
-    for name in names:
-        row = [1] + [index[s] if s in index else 3 for s in name.casefold()] + [2]
-        ids.append(row + [0] * (longest - len(row)))
-    return ids, [len(name) + 2 for name in names]
+    rows = [[1, *(index.get(s, 3) for s in name.casefold()), 2] for name in names]
+    lengths = [len(row) for row in rows]
+    return [row + [0] * (max(lengths) - len(row)) for row in rows], lengths
 
 
 def by_tensors(names, index):
     ids, lengths = by_lists(names, index)
-    return [torch.tensor(ids), torch.tensor(lengths, dtype=torch.int32)]
-
-
-def ragged(names, index):
-    rows = [[1, *(index.get(s, 3) for s in name.lower()), 2] for name in names]
-    return rows, [len(row) for row in rows]
-
-
-def capitals_kept(names, index):
-    rows = [[1, *(index.get(s, 3) for s in name), 2] for name in names]
-    longest = max(map(len, rows))
-    return [r + [0] * (longest - len(r)) for r in rows], [len(r) for r in rows]
-
-
-def zeros_in_front(names, index):
-    ids, lengths = map(np.array, by_lists(names, index))
-    for row, n in zip(ids, lengths, strict=True):
-        row[:] = np.roll(row, len(row) - n)
-    return ids, lengths
-
-
-def letters_counted(names, index):
-    ids, lengths = by_lists(names, index)
-    return ids, np.array(lengths) - 2
-
-
-def float_lengths(names, index):
-    ids, lengths = by_lists(names, index)
-    return ids, np.array(lengths, float)
-
-
-def only_ids(names, index):
-    return np.array(by_lists(names, index)[0])
-
-
-def no_begin_or_end(names, index):
-    ids, lengths = map(np.array, by_lists(names, index))
-    return ids[:, 1:-1], lengths
-
-
-def no_end(names, index):
-    ids, lengths = map(np.array, by_lists(names, index))
-    return np.where(ids == 2, 0, ids)[:, :-1], lengths
-
-
-def begin_and_end_swapped(names, index):
-    ids, lengths = map(np.array, by_lists(names, index))
-    return np.where(ids == 1, 2, np.where(ids == 2, 1, ids)), lengths
-
-
-def unknown_left_out(names, index):
-    ids, lengths = map(np.array, by_lists(names, index))
-    made = np.zeros_like(ids)
-    for line, row in zip(made, ids, strict=True):
-        kept = row[(row != 3) & (row != 0)]
-        line[: len(kept)] = kept
-    return made, (made > 0).sum(axis=1)
-
-
-def signs_left_out(names, index):
-    bare = ["".join(s for s in name if s.isalpha()) for name in names]
-    longest = max(map(len, names)) + 2
-    ids, lengths = by_lists(bare, index)
-    return [row + [0] * (longest - len(row)) for row in ids], lengths
-
-
-def letters_only(names, index):
-    return by_lists(["".join(filter(str.isalpha, name)) for name in names], index)
-
-
-def width_as_length(names, index):
-    ids, lengths = map(np.array, by_lists(names, index))
-    return ids, np.full(len(names), ids.shape[1])
+    return [torch.tensor(ids).float(), torch.tensor(lengths, dtype=torch.int32)]
 
 
 def by_gather(states, lengths):
@@ -107,115 +33,39 @@ def by_stack(states, lengths):
     return torch.stack([row[n - 1] for row, n in zip(states, lengths, strict=True)])
 
 
-def by_list(states, lengths):
-    return [row[int(n) - 1] for row, n in zip(states, lengths, strict=True)]
-
-
-def one_behind_the_end(states, lengths):
-    return states[torch.arange(len(states)), lengths]
-
-
-def last_column(states, lengths):
-    return states[:, -1, :]
-
-
-def one_too_far(states, lengths):
-    return states[
-        torch.arange(len(states)), torch.clamp(lengths, max=states.shape[1] - 1)
-    ]
-
-
-def all_lengths_for_all(states, lengths):
-    return states[:, lengths - 1]
-
-
-def mean_of_real(states, lengths):
-    return torch.stack(
-        [row[:n].mean(dim=0) for row, n in zip(states, lengths, strict=True)]
-    )
-
-
-def detached(states, lengths):
-    return by_stack(states, lengths).detach()
-
-
-def axis_kept(states, lengths):
-    return by_stack(states, lengths).unsqueeze(1)
-
-
 def tests_by_numpy(get_vectors, net, plain, ids):
-    def vectors(network, rows):
-        with torch.no_grad():
-            return np.asarray(get_vectors(network, rows).tolist())
-
     changed = copy.deepcopy(net)
     nn.init.zeros_(changed.conv.weight)
     wider = torch.cat([ids, torch.zeros(len(ids), 7, dtype=ids.dtype)], dim=1)
-    first = vectors(net, ids)
+    first, other, more = (
+        np.array(get_vectors(network, rows).tolist())
+        for network, rows in ((net, ids), (changed, ids), (net, wider))
+    )
     try:
-        vectors(plain, ids)
+        get_vectors(plain, ids)
+        needs = False
     except AttributeError:
         needs = True
-    else:
-        needs = False
     return {
-        "needs a convolution": np.bool_(needs),
-        "reads the padding": np.abs(first - vectors(net, wider)).max() > 1e-4,
-        "ignores the convolution": np.abs(first - vectors(changed, ids)).max() < 1e-4,
+        "needs a convolution": needs,
+        "reads the padding": np.abs(first - more).max() > 1e-4,
+        "ignores the convolution": np.abs(first - other).max() < 1e-4,
     }
 
 
 def tests_by_restoring(get_vectors, net, plain, ids):
+    kept, before = net.conv.weight.detach().clone(), get_vectors(net, ids)
+    net.conv.weight.data.mul_(2)
+    after = get_vectors(net, ids)
+    net.conv.weight.data.copy_(kept)
     found = tests_by_numpy(get_vectors, net, plain, ids)
-    kept = net.conv.weight.detach().clone()
-    with torch.no_grad():
-        net.conv.weight.mul_(2)
-        net.conv.weight.copy_(kept)
-    return {fault: bool(value) for fault, value in found.items()}
-
-
-def shapes_only(get_vectors, net, plain, ids):
-    shape = get_vectors(net, ids).shape
-    wider = nn.functional.pad(ids, (0, 3))
-    return {
-        "ignores the convolution": shape[0] != len(ids),
-        "reads the padding": get_vectors(net, wider).shape != shape,
-        "needs a convolution": False,
-    }
-
-
-def upside_down(get_vectors, net, plain, ids):
-    found = tests_by_numpy(get_vectors, net, plain, ids)
-    return {fault: not value for fault, value in found.items()}
-
-
-def always_all_three(get_vectors, net, plain, ids):
-    return dict.fromkeys(tests_by_numpy(get_vectors, net, plain, ids), True)
-
-
-def forgets_no_grad(get_vectors, net, plain, ids):
-    copy.deepcopy(net).conv.weight.zero_()
-    return tests_by_numpy(get_vectors, net, plain, ids)
-
-
-def padding_overlooked(get_vectors, net, plain, ids):
-    found = tests_by_numpy(get_vectors, net, plain, ids)
-    return found | {"reads the padding": False}
+    return found | {"ignores the convolution": torch.equal(before, after)}
 
 
 def net_spoilt(get_vectors, net, plain, ids):
     found = tests_by_numpy(get_vectors, net, plain, ids)
-    with torch.no_grad():
-        net.conv.weight.zero_()
+    nn.init.zeros_(net.conv.weight)
     return found
-
-
-def a_list(get_vectors, net, plain, ids):
-    return list(tests_by_numpy(get_vectors, net, plain, ids).values())
-
-
-def other_keys(get_vectors, net, plain, ids):
-    return {"convolution": True, "padding": True, "needs": True}
 
 
 def one_by_one(net, ids, lengths=None):
@@ -228,130 +78,24 @@ def one_by_one(net, ids, lengths=None):
     return torch.stack(vectors)
 
 
-def by_children(net, ids, lengths=None):
-    real = ids.ne(0)
-    x = net.emb(ids)
-    if "conv" in dict(net.named_children()):
-        x = net.conv(x.permute(0, 2, 1)).permute(0, 2, 1).clamp(min=0)
-    states = net.rnn(x * real[..., None], real.sum(1))
-    return by_gather(states, real.sum(1))
-
-
-def as_numpy(net, ids, lengths=None):
-    return by_children(net, ids).numpy()
-
-
-def dropout_left_in(net, ids, lengths=None):
-    return net.drop(by_children(net, ids))
-
-
-def the_suggested(net, ids, lengths=None):
-    x = net.emb(ids)
-    net.conv(x.permute(0, 2, 1)).permute(0, 2, 1)
-    states = net.rnn(x)
-    return states[:, -1] if lengths is None else by_gather(states, lengths)
-
-
-def triples_of(net, ids, relu=True):
-    x = net.emb(ids)
-    if hasattr(net, "conv"):
-        x = net.conv(x.permute(0, 2, 1)).permute(0, 2, 1)
-        x = x.relu() if relu else x
-    return x
-
-
-def conv_forgotten(net, ids, lengths=None):
-    lengths = (ids > 0).sum(1)
-    return by_gather(net.rnn(net.emb(ids), lengths), lengths)
-
-
-def padding_read(net, ids, lengths=None):
-    if lengths is None:
-        return net.rnn(triples_of(net, ids))[:, -1]
-    return by_gather(net.rnn(triples_of(net, ids), lengths), lengths)
-
-
-def rnn_not_told(net, ids, lengths=None):
-    return by_gather(net.rnn(triples_of(net, ids)), (ids > 0).sum(1))
-
-
-def conv_always(net, ids, lengths=None):
-    x = net.conv(net.emb(ids).permute(0, 2, 1)).permute(0, 2, 1).relu()
-    lengths = (ids > 0).sum(1)
-    return by_gather(net.rnn(x, lengths), lengths)
-
-
-def no_relu(net, ids, lengths=None):
-    lengths = (ids > 0).sum(1)
-    return by_gather(net.rnn(triples_of(net, ids, relu=False), lengths), lengths)
-
-
-def through_fc(net, ids, lengths=None):
-    return net.fc(one_by_one(net, ids, lengths))
-
-
-def a_tuple(net, ids, lengths=None):
-    return one_by_one(net, ids), lengths
-
-
-def all_states(net, ids, lengths=None):
-    return net.rnn(net.emb(ids))
+def by_hook(net, ids, lengths=None):
+    lengths, kept = ids.ne(0).sum(1), []
+    hook = net.rnn.register_forward_hook(lambda layer, given, made: kept.append(made))
+    net.eval()(ids, lengths)
+    hook.remove()
+    return by_gather(kept[0], lengths)
 
 
 def vote_by_counter(neighbor_labels, n_labels):
     return [Counter(row.tolist()).most_common(1)[0][0] for row in neighbor_labels]
 
 
-def vote_all_at_once(neighbor_labels, n_labels):
+def the_highest_of_a_tie(neighbor_labels, n_labels):
     votes = (neighbor_labels[:, :, None] == np.arange(n_labels)).sum(axis=1)
-    return votes.shape[1] - 1 - votes[:, ::-1].argmax(axis=1).astype(float)
+    return n_labels - 1 - votes[:, ::-1].argmax(axis=1).astype(float)
 
 
-def nearest_only(neighbor_labels, n_labels):
-    return neighbor_labels[:, 0]
-
-
-def mean_label(neighbor_labels, n_labels):
-    return np.round(neighbor_labels.mean(axis=1))
-
-
-def number_of_votes(neighbor_labels, n_labels):
-    return [np.bincount(row).max() for row in neighbor_labels]
-
-
-def down_the_columns(neighbor_labels, n_labels):
-    return [np.bincount(row).argmax() for row in neighbor_labels.T]
-
-
-def votes_not_label(neighbor_labels, n_labels):
-    return [np.bincount(row, minlength=n_labels) for row in neighbor_labels]
-
-
-def three_opinions():
-    """Three tables that err in different places, and the true labels."""
-    rng = np.random.default_rng(6)
-    labels = rng.integers(0, 5, 600)
-    truth = np.eye(5)[labels]
-    softmax, votes = (
-        np.exp(1.4 * truth + rng.normal(size=truth.shape)) for _ in range(2)
-    )
-    softmax /= softmax.sum(axis=1, keepdims=True)
-    votes /= votes.sum(axis=1, keepdims=True)
-    margins = 40 * (truth - 0.8 + 0.7 * rng.normal(size=truth.shape))
-    return (softmax, votes, margins), labels
-
-
-def with_gather(function):
-    """Give the lesson's solution the other exercise's function that it calls."""
-    function.__globals__.setdefault("column_gather", by_gather)
-    return (function,)
-
-
-OPINIONS, TRUTH = three_opinions()
-
-
-def ranks(softmax, votes, margins):
-    tables = (softmax, votes, margins)
+def ranks(*tables):
     return sum(table.argsort(axis=1).argsort(axis=1) ** 2 for table in tables)
 
 
@@ -360,129 +104,98 @@ def logarithms(softmax, votes, margins):
     return torch.tensor(2 * np.log(softmax + 1e-3) + np.log(votes + 1e-3) + scaled)
 
 
-def as_they_are(softmax, votes, margins):
-    return softmax + votes + margins
+def three_opinions():
+    """Three tables that err in different places, and the true labels."""
+    rng = np.random.default_rng(6)
+    labels = rng.integers(0, 5, 600)
+    odds = np.exp(1.4 * np.eye(5)[labels] + rng.normal(size=(3, 600, 5)))
+    softmax, votes, _ = odds / odds.sum(axis=2, keepdims=True)
+    return (softmax, votes, 40 * np.log(odds[2])), labels
 
 
-def network_alone(softmax, votes, margins):
-    return 1.0 * softmax
+OPINIONS, TRUTH = three_opinions()
+STACKED = LogisticRegression(max_iter=500).fit(np.hstack(OPINIONS), TRUTH)
 
 
-def neighbours_alone(softmax, votes, margins):
-    return votes
+def blended(function):
+    return function, OPINIONS, TRUTH
 
 
-def answers_only(softmax, votes, margins):
-    return (softmax + votes).argmax(axis=1)
-
-
-def across_names(softmax, votes, margins):
-    return softmax - 3 * softmax.mean(axis=0) * len(softmax)
-
-
-def overflown(softmax, votes, margins):
-    return softmax + np.exp(1000 * margins)
-
-
-def blended(*functions):
-    return [(function, OPINIONS, TRUTH) for function in functions]
+def with_gather(function):
+    """Give the lesson's solution the other exercise's function that it calls."""
+    function.__globals__.setdefault("column_gather", by_gather)
+    return (function,)
 
 
 ANSWERS = {
     "vectorise": Answers(
         right=[by_lists, by_tensors],
         wrong=[
-            (ragged, "different lengths"),
-            (capitals_kept, "small letters"),
-            (zeros_in_front, "in front"),
-            (letters_counted, "begin and end are entries"),
-            (only_ids, "two things"),
-            (float_lengths, "whole numbers"),
-            (no_begin_or_end, "a column each"),
-            (no_end, "one of begin and end is missing"),
-            (begin_and_end_swapped, "changed places"),
-            (unknown_left_out, "left out"),
-            (signs_left_out, "they count as letters"),
-            (letters_only, "count as letters too"),
-            (width_as_length, "row with its zeros"),
+            (lambda *given: np.array(by_lists(*given)[0]), "I expected 2"),
+            (lambda names, index: by_lists([*names, "Abc"], index), "a column each"),
+            (lambda *given: (by_lists(*given)[0], [8, 8, 8, 8]), "row with its zeros"),
+            (lambda *given: [np.array(x, float) for x in by_lists(*given)], "whole"),
+            (lambda names, index: by_lists(names or [""], index), "is an array here"),
+            (lambda n, index: n.sort() or by_lists(n, index), "changed `n` itself"),
         ],
     ),
     "column_gather": Answers(
         right=[by_gather, by_stack],
         wrong=[
-            (by_list, "torch.stack"),
-            (one_behind_the_end, "the first column is column 0"),
-            (last_column, "last column for all"),
-            (one_too_far, "one column too far"),
-            (all_lengths_for_all, "every length for every name"),
-            (mean_of_real, "mean of the real columns"),
-            (detached, "lost track"),
-            (axis_kept, "axis of length 1"),
+            (lambda *given: list(by_stack(*given)), "torch.stack"),
+            (lambda *given: by_stack(*given).detach(), "lost track"),
+            (lambda s, n: by_stack(s, n.sub_(1).add(1)), "changed `n` itself"),
         ],
     ),
     "find_faults": Answers(
         right=[tests_by_numpy, tests_by_restoring],
         wrong=[
-            (shapes_only, "same of six"),
-            (upside_down, "wrong way round"),
-            (always_all_three, "same of six"),
-            (forgets_no_grad, "leaf Variable"),
-            (padding_overlooked, "more zeros behind"),
+            (lambda *given: dict.fromkeys(tests_by_numpy(*given), True), "same of six"),
+            (lambda *g: {**tests_by_numpy(*g), "needs a convolution": 0}, "plain, ids"),
+            (lambda get, net, *_: net.conv.weight.zero_(), "leaf Variable"),
             (net_spoilt, "changed `net` itself"),
-            (a_list, "expected a dict"),
-            (other_keys, "keys of your dict"),
+            (lambda *given: list(tests_by_numpy(*given)), "expected a dict"),
+            (lambda *given: {"convolution": True}, "keys of your dict"),
         ],
     ),
     "get_penultimate": Answers(
-        right=[one_by_one, by_children],
+        right=[one_by_one, by_hook],
         wrong=[
-            (the_suggested, "forward calls `vectors`"),
-            (as_numpy, "Return a tensor"),
-            (dropout_left_in, "leave dropout out"),
-            (conv_forgotten, "letters went into rnn directly"),
-            (rnn_not_told, "not told the lengths"),
-            (padding_read, "last column, after the masks"),
-            (conv_always, "without conv"),
-            (no_relu, "relu"),
-            (through_fc, "stop before it"),
-            (a_tuple, "tuple"),
-            (all_states, "all columns"),
+            (lambda net, *more: [net.conv, one_by_one(net, *more)][1], "without conv"),
+            (lambda net, *given: net.drop(one_by_one(net, *given)), "leave dropout"),
+            (lambda *given: one_by_one(*given).numpy(), "Return a tensor"),
+            (lambda *given: (one_by_one(*given), given[1]), "one array"),
+            (lambda *given: -one_by_one(*given), "forward's `vectors`"),
         ],
         solution=with_gather,
     ),
     "vote": Answers(
-        right=[vote_by_counter, vote_all_at_once],
+        right=[vote_by_counter, the_highest_of_a_tie],
         wrong=[
-            (nearest_only, "nearest neighbour's label"),
-            (mean_label, "mean of labels"),
-            (number_of_votes, "how many votes"),
-            (down_the_columns, "down the columns"),
-            (votes_not_label, "take the label"),
+            (lambda rows, n: rows.sort() or vote_by_counter(rows, n), "changed `rows`"),
+            (lambda *given: torch.tensor(vote_by_counter(*given)), "`.numpy()`"),
         ],
     ),
     "blend": Answers(
-        right=blended(ranks, logarithms),
-        wrong=list(
-            zip(
-                blended(
-                    as_they_are,
-                    network_alone,
-                    neighbours_alone,
-                    answers_only,
-                    across_names,
-                    overflown,
+        right=[blended(ranks), blended(logarithms)],
+        wrong=[
+            (blended(answer), words)
+            for answer, words in (
+                (lambda *tables: sum(tables), "drown"),
+                (lambda *tables: tables[0], "network alone"),
+                (lambda *tables: tables[1], "neighbours alone"),
+                (lambda *tables: sum(tables).argmax(axis=1), "one a nationality"),
+                (lambda *tables: ranks(*tables).argsort(axis=0), "asked beside"),
+                (lambda *tables: np.exp(99 * tables[2]), "not finite"),
+                (lambda s, v, m: ranks(s, v, np.exp(m, out=m)), "changed `m` itself"),
+                (lambda *t: STACKED.predict_proba(np.hstack(t)), "`STACKED`, which"),
+                (
+                    lambda *t, learned=STACKED.coef_.T: np.hstack(t) @ learned,
+                    "a default",
                 ),
-                [
-                    "drown",
-                    "network alone",
-                    "neighbours alone",
-                    "one a nationality",
-                    "asked beside it",
-                    "not finite",
-                ],
-                strict=True,
+                (lambda *tables: np.eye(5)[TRUTH], "reads `TRUTH`"),
             )
-        ),
-        solution=lambda function: (function, OPINIONS, TRUTH),
+        ],
+        solution=blended,
     ),
 }
