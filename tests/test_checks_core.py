@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 
@@ -268,6 +269,15 @@ def test_of_two_values_the_wrong_one_is_told():
 def first_above(a):
     """Find a number, or nothing."""
     return next((n for n in a if n > 0), None)
+
+
+@pytest.mark.parametrize("array", [[True, False], ["a", "b"], [1, 2]])
+def test_a_small_array_of_any_kind_is_listed(array):
+    check = reference(
+        "9.9", hints=["a", "b"], cases=lambda: [Case(np.array(array))], passed=""
+    )(lambda a: len(a))
+    with pytest.raises(ExerciseError, match=re.escape(f"For a = {array} I expected 2")):
+        check(lambda a: 3)
 
 
 def test_where_none_is_an_answer_it_may_be_a_right_or_a_wrong_one(capsys):

@@ -323,7 +323,8 @@ def _told(name: str, value: Any) -> str:
     """One argument in words: its name, and its values or its shape."""
     if isinstance(value, np.ndarray):
         if value.ndim == 1 and value.size <= LISTED:
-            return f"{name} = {np.round(value, 3).tolist()}"
+            shown = value.round(3) if value.dtype.kind == "f" else value
+            return f"{name} = {shown.tolist()}"
         return f"{name} of shape {value.shape}"
     if isinstance(value, list | tuple) and len(value) > LISTED:
         return f"{name} of {len(value)} entries"
