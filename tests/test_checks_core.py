@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 
@@ -245,6 +246,51 @@ def test_of_two_values_the_wrong_one_is_told():
         check(lambda a: (a.max(), a.var()))
     with pytest.raises(ExerciseError, match="returned 3 values; I expected 2"):
         check(lambda a: a)
+    with pytest.raises(
+        ExerciseError, match=r"2.16025 as value 2, .* returned 2.1602\."
+    ):
+        check(lambda a: (a.mean(), a.std().round(4)))
+    with pytest.raises(ExerciseError, match="2.16 as value 2, your .* returned None"):
+        check(lambda a: (a.mean(), None))
+    with pytest.raises(ExerciseError, match=r"one number as value 1, .* shape \(3,\)"):
+        check(lambda a: (a, a[:2]))
+
+
+@reference(
+    "9.8",
+    hints=["a", "b"],
+    cases=lambda: [Case([3, -1]), Case([-2]), Case([0, 5])],
+    mistakes={
+        "0 is not above 0.": lambda a: next((n for n in a if n >= 0), None),
+        "Look at all of them.": lambda a: a[0] if a[0] > 0 else None,
+    },
+    passed="Found.",
+)
+def first_above(a):
+    """Find a number, or nothing."""
+    return next((n for n in a if n > 0), None)
+
+
+@pytest.mark.parametrize("array", [[True, False], ["a", "b"], [1, 2]])
+def test_a_small_array_of_any_kind_is_listed(array):
+    check = reference(
+        "9.9", hints=["a", "b"], cases=lambda: [Case(np.array(array))], passed=""
+    )(lambda a: len(a))
+    with pytest.raises(ExerciseError, match=re.escape(f"For a = {array} I expected 2")):
+        check(lambda a: 3)
+
+
+def test_where_none_is_an_answer_it_may_be_a_right_or_a_wrong_one(capsys):
+    first_above(lambda a: ([n for n in a if n > 0] or [None])[0])
+    assert "Found" in capsys.readouterr().out
+    for answer, words in (
+        (lambda a: a[0] if a[0] > 0 else None, "5, .* returned None. Look at all"),
+        (lambda a: a[-1] if a[-1] > 3 else None, "expected 3, your .* returned None.$"),
+        (lambda a: a[0], "expected None, your function returned -2"),
+        (lambda a: None, "does its last line begin"),
+    ):
+        with pytest.raises(ExerciseError, match=words):
+            first_above(answer)
 
 
 @pytest.mark.parametrize(

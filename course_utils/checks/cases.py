@@ -105,7 +105,7 @@ class _Task:
             raise ValueError(f"{self.name} has no cases")
         if wrong is not None:
             sentence = self.explain(trials, wrong)
-            fail(f"{_difference(wrong)} {sentence}".rstrip())
+            fail(f"{_difference(wrong, self.agree)} {sentence}".rstrip())
         if self.then is not None:
             self.then(answer)
         return self.passed
@@ -124,7 +124,9 @@ class _Task:
                 error.add_note(f"{self.filled(advice, case)}")
             raise
         got = _converted(self.name, got, expected, self.exact)
-        if self.accepts is not None:
+        if _lacks(got, expected):
+            right = False
+        elif self.accepts is not None:
             right = bool(self.accepts(got, expected, *copy.deepcopy(case.arguments)))
         else:
             right = self.agree(got, expected)
@@ -134,17 +136,19 @@ class _Task:
         """Find the mistake that gives what the answer gave, in all cases or in one."""
         fit = [m for m in self.mistakes if self.consistent(wrong, m)]
         always = [m for m in fit if all(self.consistent(t, m) for t in trials)]
+        if not always and all(trial.got is None for trial in trials):
+            as_array(self.name, None)
         for mistake in [*always, *fit]:
             return self.filled(mistake.sentence, wrong.case)
-        if self.slip is not None:
+        if self.slip is not None and not _lacks(wrong.got, wrong.expected):
             arguments = copy.deepcopy(wrong.case.arguments)
             said = self.slip(wrong.got, wrong.expected, *arguments)
             if said:
                 return said
-        if np.shape(wrong.got) != np.shape(wrong.expected):
+        if _shape(wrong.got) != _shape(wrong.expected):
             for mistake in self.mistakes:
                 value = self.value_of(mistake, wrong.case)
-                if value is not _NOTHING and np.shape(value) == np.shape(wrong.got):
+                if value is not _NOTHING and _shape(value) == _shape(wrong.got):
                     return self.filled(mistake.sentence, wrong.case)
         return self.filled(wrong.case.advice, wrong.case)
 
@@ -160,7 +164,7 @@ class _Task:
         """Whether an answer erred as a mistake does; of a tuple, in one part."""
         if value is _NOTHING:
             return False
-        if isinstance(value, tuple) and isinstance(trial.expected, tuple):
+        if all(isinstance(v, tuple) for v in (value, trial.expected, trial.got)):
             parts = zip(trial.got, value, trial.expected, strict=False)
             return any(
                 self.agree(got, part) and not self.agree(part, expected)
@@ -280,11 +284,26 @@ def _numeric(value: Any) -> bool:
     return isinstance(value, bool | int | float | np.number | np.bool_)
 
 
+def _lacks(got: Any, expected: Any) -> bool:
+    """Whether None came where a value was expected, or in one part of it."""
+    if isinstance(got, tuple) and isinstance(expected, tuple):
+        return any(map(_lacks, got, expected))
+    return got is None and expected is not None
+
+
+def _shape(value: Any) -> tuple[Any, ...]:
+    """Shape of an array, or of each of several."""
+    return tuple(map(_shape, value)) if isinstance(value, tuple) else np.shape(value)
+
+
 def _converted(name: str, got: Any, expected: Any, exact: bool) -> Any:
-    """Bring what came to the reference's type, or say what it is instead."""
+    """Bring what came to the reference's type, or say what it is instead.
+
+    None stays: in some cases, or as one of several values, it may be a mistake.
+    """
+    if got is None:
+        return got
     if isinstance(expected, tuple) and not isinstance(got, tuple):
-        if got is None:
-            as_array(name, got)
         if isinstance(got, str) or not hasattr(got, "__len__"):
             fail(f"{name} returned {got!r}; I expected {len(expected)} values.")
         got = tuple(got)
@@ -297,8 +316,6 @@ def _converted(name: str, got: Any, expected: Any, exact: bool) -> Any:
         array = as_array(name, got, like=np.asarray(expected) if exact else None)
         one_number = np.ndim(expected) == 0 and array.size == 1
         return array.reshape(()) if one_number else array
-    if got is None and expected is not None:
-        as_array(name, got)
     return got
 
 
@@ -306,34 +323,41 @@ def _told(name: str, value: Any) -> str:
     """One argument in words: its name, and its values or its shape."""
     if isinstance(value, np.ndarray):
         if value.ndim == 1 and value.size <= LISTED:
-            return f"{name} = {np.round(value, 3).tolist()}"
+            shown = value.round(3) if value.dtype.kind == "f" else value
+            return f"{name} = {shown.tolist()}"
         return f"{name} of shape {value.shape}"
     if isinstance(value, list | tuple) and len(value) > LISTED:
         return f"{name} of {len(value)} entries"
     return f"{name} = {value!r}"
 
 
-def _difference(trial: Trial) -> str:
+def _difference(trial: Trial, agree: Callable[[Any, Any], bool]) -> str:
     """Say what was expected and what came, where they differ first."""
-    expected, got = trial.expected, trial.got
+    expected, got, which = trial.expected, trial.got, ""
+    if isinstance(expected, tuple) and isinstance(got, tuple):
+        same = [agree(*pair) for pair in zip(expected, got, strict=True)]
+        number = same.index(False) if False in same else 0
+        expected, got = expected[number], got[number]
+        which = f" as value {number + 1}"
+    wanted, came = _told_apart(expected, got)
+    return (
+        f"For {trial.given} I expected {wanted}{which}, your function returned {came}."
+    )
+
+
+def _told_apart(expected: Any, got: Any) -> tuple[str, str]:
+    """Write what was expected and what came, of arrays the shapes or one number."""
     if not (_numeric(expected) and _numeric(got)):
-        return (
-            f"For {trial.given} I expected {_plain(expected)}, your function returned "
-            f"{_plain(got)}."
-        )
+        return _plain(expected), _plain(got)
     expected, got = np.asarray(expected), np.asarray(got)
     if expected.shape != got.shape:
         wanted = f"shape {expected.shape}" if expected.ndim else "one number"
-        came = f"shape {got.shape}" if got.ndim else "one number"
-        return f"For {trial.given} I expected {wanted}, your function returned {came}."
+        return wanted, f"shape {got.shape}" if got.ndim else "one number"
     with np.errstate(all="ignore"):
         off = ~np.isclose(got.astype(float), expected, rtol=1e-6, atol=1e-6)
     where = tuple(int(i) for i in np.argwhere(off)[0]) if off.any() else ()
-    at = f" at {list(where)}" if where else ""
-    if not expected.ndim or not where:
-        where = ()
     wanted, came = _apart(expected[where], got[where])
-    return f"For {trial.given} I expected {wanted}{at}, your function returned {came}."
+    return wanted + (f" at {list(where)}" if where else ""), came
 
 
 def _apart(expected: Any, got: Any) -> tuple[str, str]:
