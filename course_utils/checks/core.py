@@ -87,7 +87,8 @@ class Check:
         What the last call found; only in memory, so a restart forgets it.
     """
 
-    __name__: str  # the function's
+    __name__: str  # the function's, as is the next
+    __wrapped__: Callable[..., Any]
 
     def __init__(
         self,
@@ -246,15 +247,22 @@ def as_array(name: str, got: Any, *, like: np.ndarray | None = None) -> np.ndarr
     try:
         array = np.asarray(_off_the_graph(got))
     except ValueError:
+        if isinstance(got, tuple):
+            fail(f"{name} returned a tuple of {len(got)}; I expected one array.")
         fail(f"{name} returned rows of different lengths; I expected one array.")
     if array.dtype.kind not in "biuf":
-        fail(f"{name} returned {_kind(got)}; I expected numbers.")
+        fail(f"{name} returned {kind(got)}; I expected numbers.")
     if like is None:
         return array
+    if not like.ndim and array.ndim:
+        fail(
+            f"{name} returned {kind(got)}; later cells need a single number, without a "
+            "list or array around it."
+        )
     # A single number may be Python's own: nothing that a lesson does with it differs.
     if like.ndim and not isinstance(got, np.ndarray):
         fail(
-            f"{name} returned {_kind(got)}; later cells need a NumPy array: "
+            f"{name} returned {kind(got)}; later cells need a NumPy array: "
             "`np.array(…)` makes one."
         )
     kinds = {"b": "booleans", "i": "whole numbers", "u": "whole numbers", "f": "floats"}
@@ -408,7 +416,8 @@ def _lines(message: str) -> str:
     )
 
 
-def _kind(value: Any) -> str:
+def kind(value: Any) -> str:
+    """Name a value's type with its article, such as ``a list``."""
     name = type(value).__name__
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
@@ -438,7 +447,7 @@ def _what_stopped(error: Exception, check: CodeType) -> str:
         and (frame.filename, frame.name) != (check.co_filename, check.co_name)
     ]
     reason = f"{type(error).__name__}: {_last_words(str(error)) or 'no message'}"
-    reason = " ".join([reason, *getattr(error, "__notes__", ())])
+    reason = ". ".join([reason.rstrip("."), *getattr(error, "__notes__", ())])
     if not own:
         return f"Your answer could not be called as the exercise asks. {reason}"
     line = own[-1].line or linecache.getline(own[-1].filename, own[-1].lineno or 0)
