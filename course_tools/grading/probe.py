@@ -124,10 +124,14 @@ def look(
         return True
 
     def all_same() -> bool:
+        helpers = [
+            name
+            for name in ("cases", "leaks", "garments")
+            if f"course_utils.checks.{name}" in sys.modules
+        ]
         return all(
             same(f"course_utils.checks.{name}", f"{folder}/{name}.py")
-            for name in ("core", "cases", "leaks", lesson)
-            if f"course_utils.checks.{name}" in sys.modules
+            for name in ("core", *helpers, lesson)
         )
 
     found: list[str] = []
