@@ -19,7 +19,7 @@ from course_tools import lessons, runner
 from course_tools.cli import main
 from course_tools.grading import execute, gradebook, probe, restore, sandbox
 from course_tools.lessons import ROOT
-from course_utils.checks import core
+from course_utils.checks import core, garments
 from tests import courses
 from tests.lessons import EXERCISES, IDS, LESSONS, answers, module, nbgrader, solution
 from tests.systems import needs_linux, needs_sandbox
@@ -166,6 +166,7 @@ def test_the_courses_own_checks_are_recognised(lesson):
     [
         lambda patch: patch.setattr(core.Check, "__call__", lambda *given: None),
         lambda patch: patch.setattr(core, "fail", print),
+        lambda patch: patch.setattr(garments, "share_right", print),
         lambda patch: patch.setattr(module(FIRST), "fail", print),
         lambda patch: patch.setattr(module(FIRST), "lookup", print),
         lambda patch: patch.setattr(module(FIRST), "_finished", print),

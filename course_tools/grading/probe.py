@@ -124,15 +124,16 @@ def look(
         return True
 
     def all_same() -> bool:
-        helpers = [
-            name
-            for name in ("cases", "leaks")
-            if f"course_utils.checks.{name}" in sys.modules
-        ]
-        return all(
-            same(f"course_utils.checks.{name}", f"{folder}/{name}.py")
-            for name in ("core", *helpers, lesson)
-        )
+        package = "course_utils.checks."
+        parts = {name.removeprefix(package) for name in sys.modules}
+        parts = {name for name in parts if f"{package}{name}" in sys.modules}
+        try:
+            return all(
+                same(f"{package}{name}", f"{folder}/{name}.py")
+                for name in {*parts, "core", lesson}
+            )
+        except OSError:  # a module that the course has not
+            return False
 
     found: list[str] = []
     full = f"course_utils.checks.{lesson}"
