@@ -115,8 +115,9 @@ def look(
                             return False
             elif isinstance(node, ast.ImportFrom) and "checks" in (node.module or ""):
                 source = vars(sys.modules[str(node.module)])
-                if any(names.get(a.name) is not source[a.name] for a in node.names):
-                    return False
+                for a in node.names:
+                    if a.name not in source or names.get(a.name) is not source[a.name]:
+                        return False
             elif isinstance(node, ast.Import):
                 for a in node.names:
                     if a.asname and names.get(a.asname) is not sys.modules[a.name]:

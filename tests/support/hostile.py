@@ -354,6 +354,14 @@ def the_batch(
             """,
             note="replaced course_utils.checks",
         ),
+        "replaced-the-data": open_cell(
+            """
+            vars(check.lookup)["_run"] = lambda *given: "well done"
+            vars(check.lookup)["_function"] = check.lookup.__wrapped__
+            def lookup(table, ids):
+                return None
+            """
+        ),
         "replaced-numpy": answer(
             """
             np.array_equal = np.isclose = np.allclose = lambda *given, **more: True
