@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 
@@ -58,19 +59,38 @@ def reached(function: Any, seen: set[int] | None = None) -> Iterator[tuple[str, 
     Parameters
     ----------
     function : callable
-        Functions that it calls, of the same notebook, are followed.
+        A function, a method, a partial or an object that can be called. Functions of
+        the same notebook that it calls are followed.
     seen : set of int, optional
         Identities of functions that were followed already.
 
     Yields
     ------
     tuple of str and any
-        Name and value: closure, defaults, and globals that the code names.
+        Name and value: closure, defaults, globals that the code names, and what an
+        object keeps.
     """
     seen = set() if seen is None else seen
+    if id(function) in seen:
+        return
+    seen.add(id(function))
+    if isinstance(function, functools.partial):
+        yield from ((f"an argument of {function.func}", v) for v in function.args)
+        yield from function.keywords.items()
+        yield from reached(function.func, seen)
+        return
+    if not isinstance(function, FunctionType | MethodType):
+        # An object that is called: what it keeps, and what its method names.
+        called = type(function).__dict__.get("__call__")
+        if not isinstance(called, FunctionType):
+            return
+        function = MethodType(called, function)
+    if isinstance(function, MethodType):
+        yield from getattr(function.__self__, "__dict__", {}).items()
     function = getattr(function, "__func__", function)
     function = getattr(function, "__wrapped__", function)
-    if not isinstance(function, FunctionType) or id(function) in seen:
+    if not isinstance(function, FunctionType):
+        yield from reached(function, seen)
         return
     seen.add(id(function))
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
@@ -85,10 +105,10 @@ def reached(function: Any, seen: set[int] | None = None) -> Iterator[tuple[str, 
             values.append((name, function.__globals__[name]))
     for name, value in values:
         yield name, value
-        if (
-            isinstance(value, FunctionType)
-            and value.__globals__ is function.__globals__
-        ):
+        if isinstance(value, FunctionType):
+            if value.__globals__ is function.__globals__:
+                yield from reached(value, seen)
+        elif isinstance(value, functools.partial):
             yield from reached(value, seen)
 
 
