@@ -43,10 +43,7 @@ def _rounded(got: Any, expected: Any, *arguments: Any) -> str:
 def _expect_one(got: Any) -> None:
     """Refuse what the lesson's f-strings and tables cannot show as a number."""
     if np.ndim(got) or hasattr(got, "numpy"):
-        fail(
-            "Your function returned one number inside an array or a tensor; later "
-            "cells need the number itself, as `float(…)` or an index gives it."
-        )
+        fail("Later cells need the number itself, not an array or a tensor of it.")
 
 
 def _most(labels: np.ndarray) -> Any:
@@ -231,9 +228,10 @@ def prepare(answer: Answer) -> str:
             "Some rows keep the beginning of their story and others the end, or the "
             "zeros change sides. Choose one for all stories."
         )
+    end = "beginning" if ways <= {0, 1} else "end"
     return (
-        f"Rows of one length, from the {'beginning' if ways <= {0, 1} else 'end'} of a "
-        "story. What goes into the network, in training and later, goes through this."
+        f"Rows of one length, from the {end} of each story. Whatever goes into the "
+        "network from now on, in training and after it, goes through this."
     )
 
 
@@ -324,7 +322,10 @@ def build_model(answer: Answer) -> str:
         highest = model.predict_on_batch(ids).max()
         if highest <= np.e / (np.e + n_topics - 1) + 1e-3:
             fail(f"No topic can get more than {highest:.0%}: is softmax taken twice?")
-    return "Ids in, probabilities out. Only training will tell how good your design is."
+    return (
+        f"Ids in, probabilities out, {EMBEDDING_DIM} columns in between. Whether your "
+        "design is any good, only training will tell."
+    )
 
 
 def _expect_compiled(model: Any, ids: np.ndarray, rows: np.ndarray) -> None:
@@ -471,14 +472,13 @@ def topic_classifier(answer: Answer, model: Any, trained_on: Sequence[str]) -> s
             f"{shown} of the test stories are right, the bar is {BAR:.0%}; of those it "
             f"trained on, {on_train:.1%}. {advice}"
         )
-    # Which stories were declared is all that can be known. Those of the training half
-    # that were not are no easier than the test stories, if neither was trained on.
+    # Only declarations are known. Training stories not declared are about as hard as
+    # test stories, within 2.7 standard errors, unless one of the two was trained on.
     declared = set(seen)
     others = [text for text in label if text not in declared]
     n = min(len(others), 1_000)
     on_others = _share_right(answer, others, label) if n >= 200 else np.nan
-    error = (on_others * (1 - on_others) / max(n, 1)) ** 0.5
-    margin = max(0.02, 2.7 * error)
+    margin = max(0.02, 2.7 * (on_others * (1 - on_others) / max(n, 1)) ** 0.5)
     right = f"{accuracy:.1%} of the test stories right"
     leak = "Did test stories get into fit, for example as x_test in place of x_train?"
     reasons = {
@@ -499,14 +499,14 @@ def topic_classifier(answer: Answer, model: Any, trained_on: Sequence[str]) -> s
         return f"Gold: {scores}. The two networks cited below stay under this."
     more = "A few more epochs may find the rest."
     if on_train - accuracy > 0.04:
-        more = "It knows its training stories much better: more dropout may help."
+        more = "It knows its training stories much better: dropout may find the rest."
     return f"{scores}. Gold begins at {GOLD:.1%}. {more}"
 
 
 def _expect_training_stories(
     trained_on: Any, x_train: np.ndarray, x_test: np.ndarray
 ) -> list[str]:
-    texts = [] if isinstance(trained_on, str) else list(trained_on)
+    texts = list(trained_on) if hasattr(trained_on, "__len__") else []
     strings = bool(texts) and all(isinstance(text, str) for text in texts)
     origin, n = origin_of(texts if strings else [], x_train, x_test), len(texts)
     reasons = {
@@ -567,8 +567,8 @@ def _what_next(model: Any, accuracy: float, on_train: float, n_named: int) -> st
     optimizer = getattr(model, "optimizer", None)
     sgd = type(optimizer).__name__ == "SGD"
     rate = float(getattr(optimizer, "learning_rate", np.nan))
-    rates = [getattr(layer, "rate", 0) for layer in model._flatten_layers()]
-    drop, less = ("more dropout", " or less dropout") if any(rates) else ("dropout", "")
+    has = any(getattr(layer, "rate", 0) for layer in model._flatten_layers())
+    drop, less = ("more dropout", ", or less dropout") if has else ("dropout", "")
     advice = {
         f"Your learning rate of {rate:.2g} is large: try 1e-2 or less.": rate > 0.03,
         "Plain SGD hardly moves the rows of rare words: try Adam.": sgd,
