@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from course_utils.checks.core import Check, ExerciseError, Mistake, as_array, fail
+from course_utils.checks.core import Check, ExerciseError, Mistake, as_array, fail, kind
 
 import numpy as np
 
@@ -134,7 +134,8 @@ class _Task:
 
     def explain(self, trials: Sequence[Trial], wrong: Trial) -> str:
         """Find the mistake that gives what the answer gave, in all cases or in one."""
-        fit = [m for m in self.mistakes if self.consistent(wrong, m)]
+        errors = [trial for trial in trials if not trial.right]
+        fit = [m for m in self.mistakes if all(self.consistent(t, m) for t in errors)]
         always = [m for m in fit if all(self.consistent(t, m) for t in trials)]
         if not always and all(trial.got is None for trial in trials):
             as_array(self.name, None)
@@ -241,7 +242,7 @@ def reference(
         By the sentence they deserve, functions of the answer's arguments that return
         what the mistake returns. A sentence may name arguments in braces, as in
         ``"the margin was {margin}"``. Of several that fit, one that fits all cases is
-        told, else the first.
+        told, else the first that fits all that went wrong.
     slip : callable, optional
         ``slip(got, expected, *arguments)`` names a mistake that is no function of the
         arguments, or returns None.
@@ -318,8 +319,12 @@ def _converted(name: str, got: Any, expected: Any, exact: bool) -> Any:
         return tuple(_converted(name, *pair, exact) for pair in pairs)
     if isinstance(expected, np.ndarray) or _numeric(expected):
         array = as_array(name, got, like=np.asarray(expected) if exact else None)
-        one_number = np.ndim(expected) == 0 and array.size == 1
-        return array.reshape(()) if one_number else array
+        if np.ndim(expected) == 0 and array.shape == (1,):
+            fail(
+                f"{name} returned {kind(got)}; later cells need the number itself, "
+                "without brackets around it."
+            )
+        return array
     return got
 
 

@@ -254,11 +254,6 @@ def as_array(name: str, got: Any, *, like: np.ndarray | None = None) -> np.ndarr
         fail(f"{name} returned {kind(got)}; I expected numbers.")
     if like is None:
         return array
-    if not like.ndim and array.ndim:
-        fail(
-            f"{name} returned {kind(got)}; later cells need a single number, without a "
-            "list or array around it."
-        )
     # A single number may be Python's own: nothing that a lesson does with it differs.
     if like.ndim and not isinstance(got, np.ndarray):
         fail(
@@ -419,6 +414,9 @@ def _lines(message: str) -> str:
 def kind(value: Any) -> str:
     """Name a value's type with its article, such as ``a list``."""
     name = type(value).__name__
+    if isinstance(value, np.ndarray):
+        numbers = value.dtype.kind in "biuf"
+        name = "array" if numbers else "array of words or objects"
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 

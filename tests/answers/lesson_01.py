@@ -56,7 +56,7 @@ ANSWERS = {
         wrong=[
             (lambda *sizes: in_bytes(*sizes) / 1e6, "megabytes"),
             (lambda *sizes: (in_bytes(*sizes),), "returned a tuple"),
-            (lambda *sizes: np.array([in_bytes(*sizes)]), "a ndarray"),
+            (lambda *sizes: np.array([in_bytes(*sizes)]), "number itself"),
         ],
     ),
     "lookup": Answers(

@@ -133,7 +133,7 @@ ANSWERS = {
     "n_parameters": Answers(
         right=[factored, counted_arrays],
         wrong=[
-            (lambda *sizes: [factored(*sizes)], "number alone"),
+            (lambda *sizes: [factored(*sizes)], "number itself"),
             (lambda *sizes: None, "begin with `return`"),
             (lambda *sizes: str(factored(*sizes)), "I expected numbers"),
         ],
@@ -146,7 +146,7 @@ ANSWERS = {
             (below_one, "For val_loss = [2.31"),
             (lambda val_loss: below_one(val_loss) or 0, "every loss is above 1"),
             (lambda val_loss: None, "begin with `return`"),
-            (lambda val_loss: np.array([by_index(val_loss)]), "number alone"),
+            (lambda val_loss: np.array([by_index(val_loss)]), "number itself"),
             (lambda val_loss: by_index([0.59, 0.51, 0.48]) + 1, "nothing else"),
             (lambda val_loss: val_loss.sort() or 1, "changed `val_loss` itself"),
         ],

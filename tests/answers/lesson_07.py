@@ -287,7 +287,7 @@ ANSWERS = {
         right=[recall_by_sets, recall_by_isin],
         wrong=[
             (recall_in_place, "changed `found` itself"),
-            (lambda found, true: [recall_by_sets(found, true)], "need it alone"),
+            (lambda found, true: [recall_by_sets(found, true)], "number itself"),
             (lambda found, true: 1.0, "I expected"),
         ],
     ),
@@ -299,7 +299,7 @@ ANSWERS = {
                 lambda kind, n, d, m, size=16: weighed_rows(kind, n, d, m, size),
                 "n_bytes",
             ),
-            (lambda *given, **sizes: [weighed_rows(*given, **sizes)], "need it alone"),
+            (lambda *given, **sizes: [weighed_rows(*given, **sizes)], "number itself"),
             (lambda *given: 2.5 * weighed_rows(*given), "returned 480,000"),
         ],
     ),
