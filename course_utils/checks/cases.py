@@ -1,7 +1,7 @@
 """Exercises whose answer is a function of its arguments, checked from data.
 
-The decorated function is the reference, computed another way than the lesson does; it
-has the answer's name and arguments::
+The decorated function is the reference, computed another way than the lesson does, with
+the answer's name and arguments. A test submits every mistake, which earns its sentence::
 
     @reference(
         "4.2",
@@ -16,8 +16,6 @@ has the answer's name and arguments::
     )
     def global_average(maps):
         return np.stack([...])
-
-Every mistake is submitted by a test and has to earn its own sentence.
 """
 
 from __future__ import annotations

@@ -262,10 +262,12 @@ def as_array(name: str, got: Any, *, like: np.ndarray | None = None) -> np.ndarr
         )
     kinds = {"b": "booleans", "i": "whole numbers", "u": "whole numbers", "f": "floats"}
     wanted, came = kinds[like.dtype.kind], kinds[array.dtype.kind]
+    kind_of = "bool" if wanted == "booleans" else "int"
+    convert = f".astype({kind_of})" if like.ndim else f"{kind_of}(…)"
     if wanted not in (came, "floats"):
         fail(
             f"{name} returned {came} ({array.dtype}); later cells need {wanted}: "
-            f"`.astype({'bool' if wanted == 'booleans' else 'int'})` converts them."
+            f"`{convert}` converts them."
         )
     return array
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dis
 import inspect
 import math
@@ -12,7 +11,7 @@ from types import CodeType
 from typing import Any
 
 from course_utils.checks.cases import Case, reference
-from course_utils.checks.core import Check, Mistake, as_array, fail
+from course_utils.checks.core import as_array, fail
 from course_utils.checks.garments import garment_vectors as garment_vectors
 from course_utils.checks.garments import share_right
 from course_utils.checks.summary import summary_of
@@ -38,11 +37,6 @@ def _loops(code: CodeType) -> bool:
     inner = [part for part in code.co_consts if isinstance(part, CodeType)]
     jumps = any("JUMP_BACKWARD" in step.opname for step in dis.get_instructions(code))
     return jumps or any(map(_loops, inner))
-
-
-def _expect_itself(name: str, got: Any, what: str, kinds: str = "iuf") -> None:
-    if np.ndim(got) or np.asarray(got).dtype.kind not in kinds:
-        fail(f"{name} returned {got!r}; later cells need {what}.")
 
 
 @reference(
@@ -242,9 +236,6 @@ def _pairs() -> list[Case]:
         "You divided by the number of pairs whose loss is above 0; divide by all, also "
         "those of loss 0.": _but(reduce=lambda losses: losses[losses > 0].mean()),
     },
-    then=lambda answer: _expect_itself(
-        "contrastive_loss", answer(*_pairs()[0].arguments), "a number without brackets"
-    ),
     advice="(With arrays, `np.maximum` takes the place of `max`, and `np.where` that "
     "of `if`.)",
     passed="One label pulls, two labels push, and the push ends at the margin. Without "
@@ -412,35 +403,14 @@ def _scores(table: Any, y: Any, candidates: list[int], tie: float = 0.0) -> list
     return [share_right(table[:, :k], y, tie) for k in candidates]
 
 
-def _choices(answer: Answer, tables: list[Any]) -> list[np.ndarray]:
-    return [as_array("choose_k", answer(*copy.deepcopy(table))) for table in tables]
-
-
-def _judge_choices(answer: Answer) -> str:
-    tables = _voting_tables()
-    came, best = _choices(answer, tables), _choices(choose_k._function, tables)
-    for (table, y, candidates), got, wanted in zip(tables, came, best, strict=True):
-        if got.size == 1 and got == wanted:
-            continue
-        said = "Choose among `candidates`."
-        if got.size == 1 and got in candidates:
-            yours, ours = _scores(table, y, [int(got), int(wanted)])
-            said = (
-                f"Its votes are right for {yours:.1%}, those of {wanted} for "
-                f"{ours:.1%}. Do only the first k columns vote?"
-            )
-        # One choice of four may agree with a mistake by chance; all of them do not.
-        for mistake in choose_k.mistakes:
-            values = _choices(mistake.function, tables)
-            if np.shape(values) == np.shape(came) and np.allclose(values, came):
-                said = mistake.sentence
-        got = np.round(got, 4)
-        fail(f"For candidates {candidates} I expected {wanted}, not {got}. {said}")
-    one = answer(*tables[0])
-    _expect_itself("choose_k", one, "a whole number, to take k columns", kinds="iu")
+def _less_often_right(got: Any, expected: Any, *given: Any) -> str:
+    table, y, candidates = given
+    if got not in candidates:
+        return "Choose among `candidates`."
+    yours, ours = _scores(table, y, [int(got), int(expected)])
     return (
-        "k was chosen without a look at the test pictures. Their score now says what "
-        "it claims to say."
+        f"Its votes are right for {yours:.1%}, those of {expected} for {ours:.1%}. Do "
+        "only the first k columns vote?"
     )
 
 
@@ -481,9 +451,8 @@ _WRONG_SCORES = {
 }
 
 
-@partial(
-    Check,
-    number="5.5",
+@reference(
+    "5.5",
     hints=[
         "Take k = 3. Which part of `neighbor_labels` may vote? What would you compare "
         "its votes with?",
@@ -492,19 +461,23 @@ _WRONG_SCORES = {
         "`scores = [np.mean(vote(neighbor_labels[:, :k]) == labels) for k in "
         "candidates]`, then `candidates[int(np.argmax(scores))]`.",
     ],
-    run=_judge_choices,
-    mistakes=[
-        Mistake("That is one score a candidate; return the best candidate.", _scores),
-        Mistake(
-            "You returned its score; return the candidate.",
-            lambda *table: max(_scores(*table)),
+    cases=lambda: [Case(*table) for table in _voting_tables()],
+    mistakes={
+        "That is one score a candidate; return the best candidate.": _scores,
+        "You returned its score; return the candidate.": (
+            lambda *table: max(_scores(*table))
         ),
-        Mistake(
-            "That is its place in the list; return the candidate at that place.",
-            lambda *table: int(np.argmax(_scores(*table))),
+        "That is its place in the list; return the candidate at that place.": (
+            lambda *table: int(np.argmax(_scores(*table)))
         ),
-        *(Mistake(said, _by(score)) for said, score in _WRONG_SCORES.items()),
-    ],
+        **{said: _by(score) for said, score in _WRONG_SCORES.items()},
+    },
+    slip=_less_often_right,
+    then=lambda answer: as_array(
+        "choose_k", answer(*_voting_tables()[0]), like=np.array(0)
+    ),
+    passed="k was chosen without a look at the test pictures. Their score now says "
+    "what it claims to say.",
 )
 def choose_k(neighbor_labels: Any, labels: np.ndarray, candidates: list[int]) -> int:
     """Take the first of the best."""

@@ -415,11 +415,6 @@ def _has_most_votes(got: Any, expected: Any, rows: np.ndarray, _n_labels: int) -
     return np.array_equal(each, most)
 
 
-def _expect_no_tensor(answer: Answer) -> None:
-    if hasattr(answer(np.array([[1, 1, 0]]), 2), "detach"):
-        fail("A later cell compares labels with a NumPy array: `.numpy()` makes one.")
-
-
 @reference(
     "6.5",
     hints=[
@@ -447,7 +442,6 @@ def _expect_no_tensor(answer: Answer) -> None:
         "A median of labels means nothing.": lambda rows, n: np.median(rows, axis=1),
     },
     accepts=_has_most_votes,
-    then=_expect_no_tensor,
     passed="Neighbours have become a classifier, without any training of its own. "
     "Lesson 07 does the same for all rows at once.",
 )

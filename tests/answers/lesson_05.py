@@ -215,8 +215,8 @@ ANSWERS = {
         wrong=[
             (lambda table, y, ks: sorted(ks)[-2], "Do only the first k columns vote"),
             (lambda table, y, ks: min(set(range(2, 16)) - {*ks}), "Choose among"),
-            (lambda *table: [by_bincount(*table)], "a whole number"),
-            (lambda *table: float(by_bincount(*table)), "a whole number"),
+            (lambda *table: [by_bincount(*table)], "number itself"),
+            (lambda *table: float(by_bincount(*table)), "whole numbers"),
         ],
     ),
     "garment_vectors": Answers(
