@@ -1,7 +1,7 @@
 """Exercises whose answer is a function of its arguments, checked from data.
 
-The decorated function is the reference, computed another way than the lesson does, with
-the answer's name and arguments. A test submits every mistake, which earns its sentence::
+The decorated function is the reference, computed another way than the lesson does,
+with the answer's name and arguments. A test submits every mistake::
 
     @reference(
         "4.2",

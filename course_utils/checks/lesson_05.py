@@ -365,9 +365,8 @@ def _slip_of_loss(got, expected, vectors, labels, *_: Any) -> str:
         "each picture.": (_mean_share, lambda *batch: 1 - _mean_share(*batch)),
     },
     slip=_slip_of_loss,
-    passed="Each picture now ranks all the others, and pays where strangers come "
-    "first. The nearest strangers cost the most, so training goes where the errors "
-    "are.",
+    passed="The loss of a picture is high where negatives are nearer than positives. "
+    "The nearest negatives weigh most, so training works where the errors are.",
     atol=1e-4,
 )
 def supervised_loss(

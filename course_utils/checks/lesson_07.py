@@ -78,8 +78,8 @@ def has_fault(answer: Answer) -> str:
         left = f"{len(unseen)} of {len(FAULTS)} faults still get past your test."
         fail(f"{left} One: a class that {FAULTS[unseen[0]]}")
     return (
-        "Four faults found, and no sound classifier accused. Tests like this one take "
-        "a minute to write and keep watch for years."
+        "Four faults found, and the sound classifiers passed. A test like this takes a "
+        "minute to write and runs after every change."
     )
 
 
@@ -224,7 +224,7 @@ def _cpu_seconds(work: Callable[[], Any], calls: int = 3) -> float:
     },
     then=_refuse_a_loop,
     advice="Row r starts at r * n_classes; `minlength` keeps classes without votes.",
-    passed="All rows were counted in a few passes over one array. The columns stand in "
+    passed="All rows were counted in a few passes over one array. The columns are in "
     "the order of the classes, so argmax means the same thing in each row.",
 )
 def vote(positions: np.ndarray, n_classes: int) -> np.ndarray:
@@ -511,8 +511,8 @@ UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**
     },
     # As a later cell calls it.
     then=lambda answer: answer("pq", 20_000, 784, n_bytes=98),  # as a later cell does
-    passed="A graph pays for speed with links, codes pay for memory with precision. "
-    "You can now weigh an index before you build it.",
+    passed="Links make a graph fast and large, codes make an index small and less "
+    "precise. You can now compute its size before you build it.",
 )
 def index_bytes(kind, n_rows, n_columns, n_links=16, n_bytes=16):
     """Add up the arrays that an index keeps."""
