@@ -118,7 +118,7 @@ def measure(
     note(
         "always the largest", np.full_like(y_test, np.bincount(y_train).argmax()), start
     )
-    machine = lesson["linear_rival"](x_train, y_train)
+    machine = lesson["linear_baseline"](x_train, y_train)
     note("pieces + linear SVM", machine.predict(x_test), start)
 
     index = lesson["make_index"](x_train)
