@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from course_utils.evaluation import Interval
+
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, which readers with any kind of colour vision can tell
@@ -51,6 +55,45 @@ def use_style() -> None:
 
 def _print_description(figure: Figure, printer: Any, _: bool) -> None:
     printer.text(describe(figure))
+
+
+def draw_intervals(
+    ax: Axes,
+    intervals: Mapping[str, Interval],
+    *,
+    colors: Sequence[str] | None = None,
+    form: str = ".3f",
+) -> None:
+    """Draw measured numbers with their confidence intervals, one a line.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where; its y axis gets the names, the first on top.
+    intervals : mapping of str to Interval
+        What was measured, by name.
+    colors : sequence of str, optional
+        One for each; blue if left out.
+    form : str
+        How numbers are written beside the points.
+    """
+    for place, (name, one) in enumerate(intervals.items()):
+        color = colors[place] if colors else BLUE
+        reach = [[one.value - one.low], [one.high - one.value]]
+        ax.errorbar(one.value, place, xerr=reach, fmt="o", color=color, capsize=4)
+        # Above the point, where no other line of the figure passes.
+        ax.annotate(
+            format(one, form),
+            (one.value, place),
+            (0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+        )
+    ax.set_yticks(range(len(intervals)), list(intervals))
+    ax.set_ylim(len(intervals) - 0.5, -0.7)
+    ax.margins(x=0.2)
+    ax.grid(axis="y", visible=False)
 
 
 def describe(figure: Figure) -> str:
