@@ -12,7 +12,6 @@ from typing import Any
 
 from course_tools.bench import recipe, store, table
 from course_utils.data import load_imdb
-from course_utils.errors import UsageError
 from course_utils.evaluation import Interval, accuracy, mean_interval
 from course_utils.text import Vocabulary
 
@@ -23,7 +22,6 @@ FEW_VOCAB, FEW_WORDS = 20_000, 400
 FEWEST_SEEDS = 2
 LABELS = (50, 150, 500, 1_500)
 N_DRAWS = 10
-COMMAND = "course bench 2 --seeds 5"
 OWN = "table of its own"
 
 
@@ -33,30 +31,24 @@ def run(options: argparse.Namespace) -> None:
     Parameters
     ----------
     options : argparse.Namespace
-        ``seeds``: random starts of each network, at least two.
-
-    Raises
-    ------
-    UsageError
-        With fewer: one number has no interval.
+        ``seeds``: random starts of each network; two at least, as one number has no
+        interval.
     """
-    if options.seeds < FEWEST_SEEDS:
-        raise UsageError(f"Lesson 02's bench needs --seeds {FEWEST_SEEDS} or more.")
+    seeds = max(options.seeds, FEWEST_SEEDS)
+    command = f"course bench 2 --seeds {seeds}"
     lesson = recipe(2)
     data = load_imdb()
     few = _rows_of_few(lesson, *data[0])
-    _keep("02_few_labels", ["model", "labels", *FEW_COLUMNS], few)
-    rows = [
-        [name, *_digits(one)] for name, one in full_size(lesson, data, options.seeds)
-    ]
-    _keep("02_seeds", ["model", "test accuracy", "from", "to"], rows)
+    _keep("02_few_labels", command, ["model", "labels", *FEW_COLUMNS], few)
+    rows = [[name, *_digits(one)] for name, one in full_size(lesson, data, seeds)]
+    _keep("02_seeds", command, ["model", "test accuracy", "from", "to"], rows)
 
 
 FEW_COLUMNS = ("accuracy", "low", "high", "minus TF-IDF", "from", "to")
 
 
-def _keep(name: str, columns: list[str], rows: list[list[Any]]) -> None:
-    store(name, COMMAND, columns, rows)
+def _keep(name: str, command: str, columns: list[str], rows: list[list[Any]]) -> None:
+    store(name, command, columns, rows)
     print(table([columns, *([str(cell) for cell in row] for row in rows)]), flush=True)
 
 
