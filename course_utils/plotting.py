@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from course_utils.evaluation import Interval
+
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
 
 # Okabe and Ito's palette, which readers with any kind of colour vision can tell
 # apart: https://jfly.uni-koeln.de/color/
@@ -51,6 +56,121 @@ def use_style() -> None:
 
 def _print_description(figure: Figure, printer: Any, _: bool) -> None:
     printer.text(describe(figure))
+
+
+def draw_intervals(
+    ax: Axes,
+    intervals: Mapping[str, Interval],
+    *,
+    form: str = ".3f",
+) -> None:
+    """Draw measured numbers with their confidence intervals, one a line.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where; its y axis gets the names, the first on top.
+    intervals : mapping of str to Interval
+        What was measured, by name.
+    form : str
+        How numbers are written beside the points.
+    """
+    for place, one in enumerate(intervals.values()):
+        reach = [[one.value - one.low], [one.high - one.value]]
+        ax.errorbar(one.value, place, xerr=reach, fmt="o", color=BLUE, capsize=4)
+        # Above the point, where no other line of the figure passes.
+        ax.annotate(
+            format(one, form),
+            (one.value, place),
+            (0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
+        )
+    ax.set_yticks(range(len(intervals)), list(intervals))
+    ax.set_ylim(len(intervals) - 0.5, -0.7)
+    ax.margins(x=0.2)
+    ax.grid(axis="y", visible=False)
+
+
+def draw_curve(
+    ax: Axes,
+    places: ArrayLike,
+    intervals: Sequence[Interval],
+    form: str = "o-",
+    *,
+    label: str = "",
+) -> None:
+    """Draw numbers with their confidence intervals over an x axis.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where.
+    places : array-like of shape (n,)
+        Along the x axis.
+    intervals : sequence of n Interval
+        What was measured at each.
+    form : str
+        Marker and line, as matplotlib writes them.
+    label : str
+        For the legend.
+    """
+    values = [one.value for one in intervals]
+    reach = [
+        [one.value - one.low for one in intervals],
+        [one.high - one.value for one in intervals],
+    ]
+    ax.errorbar(places, values, reach, fmt=form, capsize=4, label=label)
+
+
+def draw_history(history: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw loss and accuracy by epoch, of training and validation items.
+
+    Parameters
+    ----------
+    history : mapping of str to sequence of float
+        What ``keras.Model.fit(...).history`` holds: ``loss``, ``accuracy`` and both
+        again after ``val_``, one number an epoch.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Two axes; a dotted line marks the epoch with the lowest validation loss.
+    """
+    import matplotlib.pyplot as plt
+
+    epochs = range(1, len(history["loss"]) + 1)
+    lowest = min(epochs, key=lambda epoch: history["val_loss"][epoch - 1])
+    fig, axes = plt.subplots(1, 2, figsize=(8, 3.6))
+    labels = {"loss": "cross-entropy (nats)", "accuracy": "accuracy (share of items)"}
+    for ax, (what, label) in zip(axes, labels.items(), strict=True):
+        ax.plot(epochs, history[what], "o-", ms=4, label="trained on")
+        ax.plot(epochs, history[f"val_{what}"], "s-", ms=4, label="validation")
+        ax.axvline(lowest, color=GREY, linestyle=":")
+        ax.set(xlabel="epoch", ylabel=label, xticks=epochs)
+    axes[1].legend(loc="lower right")
+    return fig
+
+
+def draw_signed(ax: Axes, names: Sequence[str], values: Sequence[float]) -> None:
+    """Draw a bar a line, blue above zero and orange below.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where; the first bar is on top.
+    names : sequence of n str
+        Names of the bars, which may repeat.
+    values : sequence of n float
+        Their lengths.
+    """
+    colors = [BLUE if value > 0 else ORANGE for value in values]
+    ax.barh(range(len(names)), values, color=colors)
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
 
 
 def describe(figure: Figure) -> str:

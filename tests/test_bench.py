@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from course_tools import bench
-from course_tools.bench import lesson_05, lesson_06, lesson_08
+from course_tools.bench import lesson_02, lesson_05, lesson_06, lesson_08
 from course_tools.cli import main
 from course_tools.lessons import ROOT
 from course_utils.data import encode_sentences, load_news
@@ -237,3 +237,17 @@ def test_columns_are_set_under_their_heads():
         "one        1,000",
         "other one      5",
     ]
+
+
+def test_no_two_draws_of_lesson_02_share_a_review():
+    draws = lesson_02._draws_of(np.zeros(500, int), 400, 30)
+    learned = np.concatenate([part for part, _ in draws])
+    scored = np.concatenate([rows for _, rows in draws])
+    assert len(learned) == len(set(learned)) == 300 and learned.max() < 400
+    assert sorted(scored) == list(range(400, 500))
+
+
+def test_the_last_words_of_a_text_become_a_row_with_zeros_in_front():
+    vocabulary = lesson_02.Vocabulary(["good", "film"])
+    rows = lesson_02._rows_of(["a good film", "film"], vocabulary, 2)
+    assert rows.tolist() == [[2, 3], [0, 3]]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from course_utils import plotting
+from course_utils.evaluation import Interval
 from tests.support.kernel import texts_of
 
+import matplotlib.pyplot as plt
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 
@@ -42,3 +45,38 @@ def test_a_notebook_stores_the_description_with_the_picture():
     first = "import course_utils\nimport matplotlib.pyplot as plt\ncourse_utils.setup()"
     shown = "plt.plot([1, 2])\nplt.title('a line')\nplt.show()"
     assert texts_of(first, shown) == ["", "Figure: a line"]
+
+
+def test_intervals_are_drawn_with_their_names_and_numbers():
+    ax = Figure().subplots()
+    found = {"ours": Interval(0.9, 0.88, 0.92), "theirs": Interval(0.8, 0.77, 0.83)}
+    plotting.draw_intervals(ax, found)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["ours", "theirs"]
+    assert [text.get_text() for text in ax.texts] == [
+        f"{one}" for one in found.values()
+    ]
+    assert ax.yaxis.get_inverted(), "the first is on top"
+
+
+def test_a_curve_has_an_interval_at_each_place():
+    ax = Figure().subplots()
+    plotting.draw_curve(ax, [10, 20], [Interval(1, 0, 3), Interval(2, 1, 4)], label="a")
+    _, _, (bars,) = ax.containers[0]
+    ends = [[end for _, end in part] for part in bars.get_segments()]
+    assert ends == [[0, 3], [1, 4]]
+
+
+def test_a_history_marks_the_epoch_with_the_lowest_validation_loss():
+    losses = {"loss": [3, 2, 1], "val_loss": [3, 1, 2]}
+    shares = {"accuracy": [0.1, 0.2, 0.3], "val_accuracy": [0.1, 0.3, 0.2]}
+    fig = plotting.draw_history(losses | shares)
+    for ax in fig.axes:
+        assert list(ax.lines[-1].get_xdata()) == [2, 2]
+    plt.close(fig)
+
+
+def test_bars_above_and_below_zero_have_different_colors():
+    ax = Figure().subplots()
+    plotting.draw_signed(ax, ["good", "bad"], [2.0, -1.0])
+    colors = [to_hex(bar.get_facecolor()).upper() for bar in ax.patches]
+    assert colors == [plotting.BLUE, plotting.ORANGE]

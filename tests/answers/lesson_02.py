@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import math
+import random
 
 from course_utils.text import tokenize
 from tests.answers import Answers
 
 import numpy as np
-
-
-def padded_array(ids, length):
-    row = np.zeros(length, dtype=np.int32)
-    for place, number in enumerate(reversed(ids[-length:]), start=1):
-        row[-place] = number
-    return row
-
-
-def inserted_in_place(ids, length):
-    while len(ids) < length:
-        ids.insert(0, 0)
-    return ids[len(ids) - length :]
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 
 def factored(vocab_size, embedding_dim, length):
@@ -32,26 +23,68 @@ def counted_arrays(vocab_size, embedding_dim, length):
     return float(sum(math.prod(shape) for shape in layers))
 
 
-def by_index(val_loss):
-    return val_loss.index(min(val_loss)) + 1
+def by_counting(truth, first, second, n_draws, seed):
+    """How often each item is drawn, in place of which items are drawn."""
+    rng, size = np.random.default_rng(seed), len(truth)
+    lead = np.subtract(first == truth, second == truth, dtype=float)
+    draws = rng.multinomial(size, np.full(size, 1 / size), size=n_draws) @ lead / size
+    return tuple(np.percentile(draws, [2.5, 97.5]))
 
 
-def by_sorting(val_loss):
-    return float(np.argsort(val_loss, kind="stable")[0] + 1)
+def by_choices(truth, first, second, n_draws, seed):
+    """Python's own generator and lists."""
+    stream, size = random.Random(seed), len(truth)
+    lead = [
+        int(a == t) - int(b == t) for t, a, b in zip(truth, first, second, strict=True)
+    ]
+    draws = sorted(sum(stream.choices(lead, k=size)) / size for _ in range(n_draws))
+    return [draws[int(0.025 * n_draws)], draws[min(int(0.975 * n_draws), n_draws - 1)]]
 
 
-def from_one(val_loss):
-    lowest = 1
-    for epoch, loss in enumerate(val_loss, start=1):
-        if loss < lowest:
-            lowest, best = loss, epoch
-    return best
+def by_legacy_seed(truth, first, second, n_draws, seed):
+    np.random.seed(seed)
+    draws = []
+    for _ in range(n_draws):
+        rows = np.random.choice(len(truth), len(truth), replace=True)
+        draws.append((truth == first)[rows].mean() - (truth == second)[rows].mean())
+    return np.array([np.quantile(draws, 0.025), np.quantile(draws, 0.975)])
 
 
-def below_one(val_loss):
-    for epoch, loss in enumerate(val_loss, start=1):
-        if loss < 1 and loss == min(val_loss):
-            return epoch
+def without_replacement(truth, first, second, n_draws, seed):
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(truth))
+    gap = np.mean(first[rows] == truth[rows]) - np.mean(second[rows] == truth[rows])
+    return gap, gap
+
+
+def one_seed_in_the_loop(truth, first, second, n_draws, seed):
+    draws = []
+    for _ in range(n_draws):
+        rows = np.random.default_rng(seed).integers(0, len(truth), len(truth))
+        gap = np.mean(first[rows] == truth[rows]) - np.mean(second[rows] == truth[rows])
+        draws.append(gap)
+    return np.quantile(draws, [0.025, 0.975])
+
+
+def half_of_the_items(truth, first, second, n_draws, seed):
+    rng, size = np.random.default_rng(seed), len(truth)
+    lead = np.subtract(first == truth, second == truth, dtype=float)
+    draws = [lead[rng.integers(0, size, size // 2)].mean() for _ in range(n_draws)]
+    return np.quantile(draws, [0.025, 0.975])
+
+
+def by_formula(truth, first, second, n_draws, seed):
+    lead = np.subtract(first == truth, second == truth, dtype=float)
+    reach = 1.96 * lead.std() / np.sqrt(len(lead))
+    return lead.mean() - reach, lead.mean() + reach
+
+
+def always_one_seed(truth, first, second, n_draws, seed):
+    return by_counting(truth, first, second, n_draws, 0)
+
+
+def never_the_same(truth, first, second, n_draws, seed):
+    return by_counting(truth, first, second, n_draws, None)
 
 
 def by_loops(vectors, ids):
@@ -86,7 +119,6 @@ def by_list(table, weights):
     return [float(np.dot(row, weights[:, 0])) for row in table]
 
 
-# The check looks reviews up under this name of the notebook.
 x_train = ["I had feared the worst, a dull evening, and then it was a joy: go there."]
 
 PUSH = dict.fromkeys(("wonderful", "perfect", "brilliant", "great", "love"), 6.0)
@@ -100,7 +132,7 @@ def average_of_words(texts):
 
 
 def fooling(make):
-    return make, average_of_words
+    return make, average_of_words, np.array(x_train, dtype=object)
 
 
 def fools_with(*pairs):
@@ -125,11 +157,93 @@ def one_by_one():
     yield from three_tuples()
 
 
+def some_reviews(seed, size):
+    """Reviews of 60 words, a fifth of them for or against the film."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, size)
+    neutral = [f"w{number}" for number in range(200)]
+    sides = [[f"{side}{n}" for n in range(20)] for side in ("bad", "good")]
+    texts = []
+    for label in labels:
+        words = rng.choice(neutral, 60)
+        leans = np.where(rng.random(12) < 0.75, label, 1 - label)
+        words[-12:] = [rng.choice(sides[side]) for side in leans]
+        texts.append(" ".join(rng.permutation(words)))
+    return np.array(texts, dtype=object), labels
+
+
+REVIEWS, LABELS = some_reviews(1, 2_400)
+LEARN = slice(0, 1_600)
+HELD = slice(1_600, None)
+# Under this name, and with more labels than an answer is given, as in the notebook.
+y_train = LABELS
+
+
+def trains(make):
+    texts, held = REVIEWS[LEARN], REVIEWS[HELD]
+    return make, texts, LABELS[LEARN], held, LABELS[HELD], LABELS[HELD]
+
+
+def a_pipeline(texts, labels):
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression(C=10))
+    return model.fit(texts, labels).predict
+
+
+def shares_of_words(texts, labels):
+    """Naive Bayes by hand; a column of probabilities."""
+    counter = CountVectorizer().fit(texts)
+    seen = counter.transform(texts)
+    liked, not_liked = (seen[labels == label].sum(axis=0) + 1 for label in (1, 0))
+    push = np.log(np.asarray(liked / not_liked)).ravel()
+    return lambda new: 1 / (1 + np.exp(-(counter.transform(new) @ push)[:, np.newaxis]))
+
+
+def always_yes(texts, labels):
+    return lambda new: np.ones(len(new))
+
+
+def turned_round(texts, labels):
+    predict = a_pipeline(texts, labels)
+    return lambda new: 1 - predict(new)
+
+
+def fits_everything(texts, labels):
+    return a_pipeline(REVIEWS, y_train)
+
+
+def logits(texts, labels):
+    predict = shares_of_words(texts, labels)
+    return lambda new: 9 * predict(new) - 4.5
+
+
+def first_word_only(texts, labels):
+    return a_pipeline([text.split()[0] for text in texts], labels)
+
+
+def by_heart(texts, labels):
+    known = dict(zip(texts, labels, strict=True))
+    return lambda new: np.array([known.get(text, len(text) % 2) for text in new])
+
+
+def two_columns(texts, labels):
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression(C=10))
+    return model.fit(texts, labels).predict_proba
+
+
+def unsteady(texts, labels):
+    predict, rng = a_pipeline(texts, labels), np.random.default_rng(0)
+    return lambda new: abs(predict(new) - 0.4 * rng.random(len(new)))
+
+
+def empty_is_nan_in_predict(texts, labels):
+    return lambda new: np.full(len(new), np.nan)
+
+
+def a_whole_model(texts, labels):
+    return make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, labels)
+
+
 ANSWERS = {
-    "pad_or_cut": Answers(
-        right=[padded_array, lambda ids, n: inserted_in_place(list(ids), n)],
-        wrong=[(inserted_in_place, "changed `ids` itself")],
-    ),
     "n_parameters": Answers(
         right=[factored, counted_arrays],
         wrong=[
@@ -138,27 +252,43 @@ ANSWERS = {
             (lambda *sizes: str(factored(*sizes)), "I expected numbers"),
         ],
     ),
-    "best_epoch": Answers(
-        right=[by_index, by_sorting],
+    "difference_interval": Answers(
+        right=[by_counting, by_choices, by_legacy_seed],
         wrong=[
-            (from_one, "UnboundLocalError"),
-            (below_one, "every loss is above 1"),
-            (below_one, "For val_loss = [2.31"),
-            (lambda val_loss: below_one(val_loss) or 0, "every loss is above 1"),
-            (lambda val_loss: None, "begin with `return`"),
-            (lambda val_loss: np.array([by_index(val_loss)]), "number itself"),
-            (lambda val_loss: by_index([0.59, 0.51, 0.48]) + 1, "nothing else"),
-            (lambda val_loss: val_loss.sort() or 1, "changed `val_loss` itself"),
+            (without_replacement, "came out alike"),
+            (one_seed_in_the_loop, "before the loop"),
+            (half_of_the_items, "as many items as there are"),
+            (by_formula, "does it draw `n_draws` times"),
+            (always_one_seed, "two seeds gave the same"),
+            (never_the_same, "the same seed gave two"),
+            (lambda *given: None, "begin with `return`"),
         ],
     ),
     "masked_mean": Answers(
-        right=[by_loops, by_einsum],
+        right=[by_loops, by_einsum, lambda v, ids: by_loops(v, ids).tolist()],
         wrong=[
             (empty_is_nan, "at [4, 0], your function returned nan"),
             (empty_is_nan, "Zero words have no mean"),
-            (lambda v, ids: list(by_loops(v, ids)), "need a NumPy array"),
             (masked_in_place, "changed `vectors` itself"),
         ],
+    ),
+    "train_classifier": Answers(
+        right=[trains(a_pipeline), trains(shares_of_words)],
+        wrong=[
+            (trains(always_yes), "the same answer"),
+            (trains(turned_round), "below chance"),
+            (trains(fits_everything), "reads `y_train`"),
+            (trains(logits), "is the sigmoid missing"),
+            (trains(first_word_only), "let it see more words"),
+            (trains(by_heart), "it overfits"),
+            (trains(two_columns), "two columns"),
+            (trains(unsteady), "is dropout still at work"),
+            (trains(empty_is_nan_in_predict), "returned nan"),
+            (trains(a_whole_model), "returned a Pipeline"),
+            (trains(lambda texts, labels: None), "begin with `return`"),
+            (trains(lambda texts, labels: lambda new: [0.7]), "one probability for"),
+        ],
+        solution=trains,
     ),
     "word_scores": Answers(
         right=[by_columns, by_list],
