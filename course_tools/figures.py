@@ -185,7 +185,8 @@ def cnn() -> Figure:
                 _cell(ax, left + 0.9 * x, 0.9 * y, color, size=0.9)
         across = f"{2 * reach + 1} × {2 * reach + 1}"
         ax.text(left + 3.6, 7.6, depth, ha="center", fontsize=13, fontweight="bold")
-        ax.text(left + 3.6, -1.0, f"a unit sees {across} pixels", ha="center", fontsize=11)
+        sees = f"a unit sees {across} pixels"
+        ax.text(left + 3.6, -1.0, sees, ha="center", fontsize=11)
         if place:
             _arrow(ax, (left - 2.4, 3.7), (left - 0.4, 3.7))
     return drawing

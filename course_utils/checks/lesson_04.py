@@ -335,14 +335,14 @@ def augment(answer: Answer) -> str:
         fail(f"{which} mirrored; flip a coin for each photo.")
     if not 0.35 < share < 0.65:
         fail(f"{share:.0%} of 240 photos are mirrored; I expected about half.")
-    if np.ptp(factors) < 1e-3:
+    if np.ptp(factors) < 1e-2:
         told = (
             "Brightness is unchanged"
-            if abs(factors[0] - 1) < 1e-3
+            if abs(factors[0] - 1) < 1e-2
             else (f"All photos got the same factor, {factors[0]:.2f}")
         )
         fail(f"{told}; draw a factor for each photo, from 0.8 to 1.2.")
-    if factors.min() < 0.799 or factors.max() > 1.201 or np.ptp(factors) < 0.3:
+    if factors.min() < 0.78 or factors.max() > 1.22 or np.ptp(factors) < 0.3:
         fail(
             f"Factors go from {factors.min():.2f} to {factors.max():.2f}; I expected "
             "0.8 to 1.2."
@@ -372,6 +372,8 @@ def _augmented(answer: Answer, photos: np.ndarray, seed: int) -> np.ndarray:
             f"For photos of shape {photos.shape} your function returned shape "
             f"{got.shape}; it should be the same."
         )
+    if got.max() < 2:
+        fail(f"The brightest pixel is {got.max():.2f}; pixels go from 0 to 255.")
     return got.astype(float)
 
 
@@ -381,8 +383,9 @@ def _what_was_done(
     """Say of each photo whether it was mirrored, and its factor; or what else is."""
 
     def factors_of(source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        ratio = (got / source).reshape(len(got), -1)
-        return np.ptp(ratio, axis=1) < 1e-3, ratio.mean(axis=1)
+        factor = got.sum(axis=(1, 2, 3)) / source.sum(axis=(1, 2, 3))
+        off = np.abs(got - factor[:, None, None, None] * source).max(axis=(1, 2, 3))
+        return off < 2, factor  # pixels may be rounded
 
     plain, factor = factors_of(photos)
     mirrored, other = factors_of(photos[:, :, ::-1])
@@ -402,7 +405,7 @@ def _what_was_done(
             fail(sentence)
     number = int(np.argmin(plain | mirrored))
     ratio = got[number] / photos[number]
-    by_color = np.ptp(ratio.reshape(-1, 3), axis=0) < 1e-3
+    by_color = np.ptp(ratio.reshape(-1, 3), axis=0) < 0.05
     if by_color.all():
         fail("Each colour got a factor of its own; draw one for each photo.")
     fail(
@@ -430,7 +433,10 @@ def fine_tune(answer: Answer, tail: Any, maps: Any, labels: Any, groups: Any) ->
 
     maps, labels = np.asarray(maps, np.float32), np.asarray(labels)
     weights = tail.get_weights()
-    vectors = np.asarray(tail(maps, training=False)).mean(axis=(1, 2))
+    parts = np.array_split(maps, -(-len(maps) // 16))  # takes less memory
+    vectors = np.concatenate(
+        [np.asarray(tail(part, training=False)).mean(axis=(1, 2)) for part in parts]
+    )
     cv = StratifiedGroupKFold(5, shuffle=True, random_state=45)
     folds = list(cv.split(maps, labels, groups))[:N_FOLDS]
 
@@ -444,7 +450,9 @@ def fine_tune(answer: Answer, tail: Any, maps: Any, labels: Any, groups: Any) ->
         return ask, max(float(np.abs(new - old).max()) for new, old in pairs)
 
     try:
-        truth, yours, theirs = [], [], []
+        truth: list[np.ndarray] = []
+        yours: list[np.ndarray] = []
+        theirs: list[np.ndarray] = []
         for fit, out in folds:
             ask, moved = trained(fit, labels)
             if not moved:
@@ -535,7 +543,7 @@ def _ask_otherwise(ask: Answer, photos: np.ndarray) -> None:
             "Your function gives the same answers in the same order whatever the "
             "photos: does it look at its argument?"
         )
-    some = range(min(6, len(photos)))
+    some = range(min(3, len(photos)))
     if sum(ask(photos[[row]])[0] != together[row] for row in some) > 1:
         fail(
             "A photo that comes alone gets another label than in company: call the "

@@ -292,7 +292,7 @@ ANSWERS = {
             (lambda photos, _: with_where(photos, np.random.default_rng()), "draw e"),
             (lambda photos, _: with_where(photos, np.random.default_rng(3)), "two gen"),
             (lambda x, rng: with_where(x, rng) * rng.uniform(1, 2, 3), "each colour"),
-            (lambda x, rng: with_where(x, rng) + rng.random(x.shape), "neither"),
+            (lambda x, rng: with_where(x, rng) + 9 * rng.random(x.shape), "neither"),
             (in_place_augment, "changed `photos` itself"),
         ],
     ),
