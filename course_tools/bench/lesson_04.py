@@ -249,9 +249,9 @@ class _Work:
                 rate = RATE * DECAY**stage
                 _fit(model, rate, given[fit], y[fit], self.epochs(3))
             answers[out] = _outputs(model, given[out]).argmax(axis=1)
-        title = "all layers" if whole else "the last two blocks"
-        self.judge(f"V2, {title} fine-tuned", answers)
-        self.compare(f"V2, {title} fine-tuned", "V2, frozen features")
+        title = "all layers" if whole else "last two blocks"
+        self.judge(f"V2, {title} tuned", answers)
+        self.compare(f"V2, {title} tuned", "V2, frozen features")
 
 
 def _read(photos: Any, size: int) -> np.ndarray:
