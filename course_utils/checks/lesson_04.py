@@ -482,7 +482,8 @@ def fine_tune(answer: Answer, tail: Any, maps: Any, labels: Any, groups: Any) ->
         renamed = np.roll(classes, -1)[np.searchsorted(classes, labels)]
         fit, out = folds[0]
         share = (trained(fit, renamed)[0](maps[out]) == labels[out]).mean()
-        if share > 1 - found.value + 0.2:
+        # Of few photos, one answer is a large share.
+        if share > 1 - found.value + 0.2 + 1 / np.sqrt(len(out)):
             fail(
                 "I taught your model each class under another's label, and still it "
                 f"gave {share:.0%} of the held-out photos their true one. It has seen "
