@@ -172,10 +172,9 @@ def embedding() -> Figure:
 
 @figure
 def cnn() -> Figure:
-    drawing, ax = _canvas(9, 3.7, (-0.6, 27.6), (-2.6, 8.6))
-    steps = [(1, "1 layer", "an edge"), (2, "2 layers", "a corner, a texture")]
-    steps += [(3, "3 layers", "a part of a thing")]
-    for place, (reach, depth, what) in enumerate(steps):
+    drawing, ax = _canvas(9, 3.3, (-0.6, 27.6), (-1.6, 8.6))
+    steps = [(1, "1 layer"), (2, "2 layers"), (3, "3 layers")]
+    for place, (reach, depth) in enumerate(steps):
         left, centre = 10 * place, 4
         for x in range(8):
             for y in range(8):
@@ -186,8 +185,8 @@ def cnn() -> Figure:
                 _cell(ax, left + 0.9 * x, 0.9 * y, color, size=0.9)
         across = f"{2 * reach + 1} × {2 * reach + 1}"
         ax.text(left + 3.6, 7.6, depth, ha="center", fontsize=13, fontweight="bold")
-        ax.text(left + 3.6, -0.9, f"sees {across} pixels", ha="center", fontsize=11)
-        ax.text(left + 3.6, -2.1, what, ha="center", fontsize=12, color="#B04A00")
+        sees = f"a unit sees {across} pixels"
+        ax.text(left + 3.6, -1.0, sees, ha="center", fontsize=11)
         if place:
             _arrow(ax, (left - 2.4, 3.7), (left - 0.4, 3.7))
     return drawing

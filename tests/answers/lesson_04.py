@@ -6,7 +6,6 @@ from course_utils.frameworks import import_keras
 from tests.answers import Answers
 
 import numpy as np
-from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GroupShuffleSplit
 from sklearn.neighbors import NearestCentroid
 
@@ -80,47 +79,138 @@ def counted(count):
     return frozen(lambda i, n, size: i < n, count)
 
 
+def by_tiles(photo, n):
+    """Cover with NumPy's own tiling, photo after photo."""
+    side, size = len(photo) // n, len(photo)
+    mean = photo.mean(axis=(0, 1))
+    cover = np.kron(np.eye(n * n).reshape(-1, n, n), np.ones((side, side)))
+    assert cover.shape == (n * n, size, size)
+    return (photo * (1 - cover[..., None]) + mean * cover[..., None]).tolist()
+
+
+def one_by_one(photo, n):
+    copies, side = [], len(photo) // n
+    for number in range(n * n):
+        copy, (row, column) = photo.copy(), divmod(number, n)
+        top, left = row * side, column * side
+        copy[top : top + side, left : left + side] = np.mean(photo, (0, 1))
+        copies.append(copy)
+    return np.array(copies)
+
+
+def covered_itself(photo, n):
+    photo[: len(photo) // n] = 0
+    return one_by_one(photo, n)
+
+
+def changed_photos(mirror=lambda photo: photo[:, ::-1], share=0.5, low=0.8, top=255):
+    """Change photos one by one, in the way that is given."""
+
+    def augment(photos, rng):
+        made = []
+        for photo in photos:
+            photo = photo * rng.uniform(low, 2 - low)
+            photo = mirror(photo) if rng.random() < share else photo
+            made.append(np.minimum(photo, top))
+        return made
+
+    return augment
+
+
+def with_where(photos, rng):
+    coins = rng.integers(0, 2, (len(photos), 1, 1, 1))
+    mixed = np.where(coins, photos[:, :, ::-1], photos)
+    return (mixed * (0.8 + 0.4 * rng.random(coins.shape))).clip(0, 255)
+
+
+def in_place_augment(photos, rng):
+    photos *= rng.uniform(0.8, 1.2, (len(photos), 1, 1, 1))
+    return with_where(photos, rng)
+
+
 _rng = np.random.default_rng(4)
 LABELS = np.arange(100) % 4
-CENTRES = _rng.normal(size=(4, 24))
-FEATURES = (CENTRES[LABELS] + 0.5 * _rng.normal(size=(100, 24))).astype(np.float32)
+CENTRES = _rng.normal(size=(4, 8))
+MAPS = CENTRES[LABELS][:, None, None] + 0.5 * _rng.normal(size=(100, 2, 2, 8))
+MAPS = MAPS.astype(np.float32)
 GROUPS = np.arange(100) // 2 * 4 + LABELS
-# Photos that are hard to tell apart: no head gets 0.93 of them right.
-HARD = FEATURES + 2 * _rng.normal(size=FEATURES.shape).astype(np.float32)
 
 
-def head(train, features=FEATURES):
-    return train, features, LABELS, GROUPS
+def small_tail():
+    """Two blocks that are named as MobileNet's last."""
+    keras = import_keras()
+    keras.utils.set_random_seed(1)
+    inputs = keras.layers.Input((2, 2, 8))
+    x = keras.layers.Conv2D(12, 1, name="block_16_expand")(inputs)
+    x = keras.layers.BatchNormalization(name="block_16_BN")(x)
+    x = keras.layers.Conv2D(24, 1, name="Conv_1", activation="relu")(x)
+    return keras.Model(inputs, x)
 
 
-def changed(before=lambda x: x, after=lambda y: y):
-    """Change what a good head sees, or what it answers."""
-
-    def train(x_train, y_train):
-        model = NearestCentroid().fit(before(x_train), y_train)
-        return lambda x: after(model.predict(before(x)))
-
-    return head(train)
+def tuned(train):
+    return train, small_tail(), MAPS, LABELS, GROUPS
 
 
-def nearest_centroid(x_train, y_train):
-    names = np.unique(y_train)
-    centres = np.array([x_train[y_train == name].mean(axis=0) for name in names])
-    return lambda x: nearest(x, centres, names).tolist()
+def trained(
+    stages=(((), 0.05, 15), (("Conv_1",), 1e-3, 3)), answers=lambda p: p.argmax(axis=1)
+):
+    """Train in stages on what is given."""
+
+    def train(tail, maps, labels):
+        keras = import_keras()
+        keras.utils.set_random_seed(2)
+        head = keras.layers.Dense(4, activation="softmax")
+        pooled = keras.layers.GlobalMaxPooling2D()
+        model = keras.Sequential([tail, pooled, head])
+        for names, rate, epochs in stages:
+            for layer in tail.layers:
+                layer.trainable = layer.name.startswith(names)
+            model.compile(
+                keras.optimizers.Adam(rate), "sparse_categorical_crossentropy"
+            )
+            model.fit(maps, labels, epochs=epochs, batch_size=16, verbose=0)
+        return lambda x: answers(np.asarray(model(x, training=False)))
+
+    return tuned(train)
+
+
+def by_hand(tail, maps, labels):
+    """Move the tail a little, and take the nearest centre."""
+    tail.set_weights([w * 1.01 for w in tail.get_weights()])
+
+    def vectors(x):
+        return np.asarray(tail(x, training=False)).mean(axis=(1, 2))
+
+    model = NearestCentroid().fit(vectors(maps), labels)
+    return lambda x: model.predict(vectors(x))
+
+
+def knows_all(tail, maps, labels):
+    tail.set_weights([w * 1.01 for w in tail.get_weights()])
+    flat = MAPS.reshape(len(MAPS), -1)
+    return lambda x: nearest(x.reshape(len(x), -1), flat, LABELS)
 
 
 def nearest(x, known, labels):
     return labels[((x[:, None] - known) ** 2).sum(axis=-1).argmin(axis=1)]
 
 
-def saw_a_quarter(x_train, y_train):
-    known, labels = np.r_[x_train, FEATURES[::4]], np.r_[y_train, LABELS[::4]]
-    return lambda x: nearest(x, known, labels)
+def with_tail(function):
+    """Answer by a function of what came, after a step of the tail."""
+
+    def train(tail, maps, labels):
+        tail.set_weights([w * 1.01 for w in tail.get_weights()])
+        return function(tail, maps, labels)
+
+    return tuned(train)
 
 
-def scaled_in_place(x_train, y_train):
-    x_train -= x_train.mean(axis=0)
-    return nearest_centroid(x_train, y_train)
+def by_company(tail, maps, labels):
+    centres = np.array([maps[labels == k].mean(axis=(0, 1, 2)) for k in range(4)])
+    mean = centres.mean(axis=0)
+    return lambda x: nearest(
+        x.mean(axis=(1, 2)) - x.mean(axis=(0, 1, 2)), centres - mean, np.arange(4)
+    )
 
 
 ANSWERS = {
@@ -134,10 +224,11 @@ ANSWERS = {
             (lambda pixels: pixels[0] / 255, "expected shape"),
         ],
     ),
-    "global_average": Answers(
-        right=[
-            lambda maps: np.einsum("bhwc->bc", maps) / maps[0, ..., 0].size,
-            lambda maps: import_keras().layers.GlobalAveragePooling2D()(maps),
+    "occlude": Answers(
+        right=[by_tiles, one_by_one],
+        wrong=[
+            (covered_itself, "changed `photo` itself"),
+            (lambda photo, n: one_by_one(photo, n)[:-1], "shape"),
         ],
     ),
     "split_by_group": Answers(
@@ -185,27 +276,41 @@ ANSWERS = {
             (counted(lambda m: [free(m)]), "number alone"),
         ],
     ),
-    "train_head": Answers(
-        right=[
-            head(nearest_centroid),
-            head(nearest_centroid, HARD),
-            changed(after=lambda y: y[:, None]),
-        ],
+    "augment": Answers(
+        right=[changed_photos(), with_where],
         wrong=[
-            (changed(after=lambda y: 0 * y), "for every photo"),
-            (changed(after=lambda y: np.full((len(y), 4), 0.25)), "probabilities"),
-            (changed(after=lambda y: np.array(list("abcd"))[y]), "returns names"),
-            (changed(before=lambda x: x[:, :1]), "the bar is 0.93"),
-            (changed(before=lambda x: x - x.mean(axis=0)), "comes alone"),
-            (head(lambda x, y: lambda asked: y[: len(asked)]), "look at its argument"),
-            (head(saw_a_quarter), "has seen them"),
-            (head(lambda x, y: None), "returned None"),
-            (head(lambda x, y: NearestCentroid().fit(x, y)), "return model.predict"),
-            (head(lambda x, y: nearest_centroid(x, y)(x)), "without brackets"),
-            (head(lambda x, y: LinearRegression().fit(x, y).predict), "whole numbers"),
-            (head(lambda x, y: nearest_centroid(x, np.roll(y, 1))), "than guessing"),
-            (head(scaled_in_place), "changed `x_train` itself"),
+            (lambda photos, rng: photos, "no photo is mirrored"),
+            (lambda photos, rng: photos[:, :, ::-1], "all photos are"),
+            (lambda photos, rng: photos[0], "should be the same"),
+            (changed_photos(lambda photo: photo[::-1]), "stand on their head"),
+            (changed_photos(lambda photo: photo[..., ::-1]), "red and blue"),
+            (changed_photos(share=0.1), "about half"),
+            (changed_photos(low=0.75), "factors go from"),
+            (changed_photos(low=1.0), "brightness is unchanged"),
+            (changed_photos(top=999), "end at 255"),
+            (lambda photos, rng: with_where(photos, rng)[::-1], "changed places"),
+            (lambda photos, _: with_where(photos, np.random.default_rng()), "draw e"),
+            (lambda photos, _: with_where(photos, np.random.default_rng(3)), "two gen"),
+            (lambda x, rng: with_where(x, rng) * rng.uniform(1, 2, 3), "each colour"),
+            (lambda x, rng: with_where(x, rng) + 9 * rng.random(x.shape), "neither"),
+            (in_place_augment, "changed `photos` itself"),
         ],
-        solution=head,
+    ),
+    "fine_tune": Answers(
+        right=[trained(), tuned(by_hand)],
+        wrong=[
+            (trained([((), 0.05, 5)]), "no weight of `tail`"),
+            (trained(answers=lambda p: p), "highest's label"),
+            (trained(answers=lambda p: p.max(axis=1)), "whole numbers"),
+            (with_tail(lambda *given: None), "returned None"),
+            (with_tail(lambda *given: NearestCentroid()), "not a function"),
+            (with_tail(lambda t, m, y: lambda x: np.zeros(len(x))), "for every photo"),
+            (with_tail(lambda t, m, y: lambda x: y[: len(x)]), "look at its argument"),
+            (with_tail(lambda t, m, y: lambda x: np.array(["a"] * len(x))), "names"),
+            (with_tail(lambda t, m, y: by_hand(t, m, np.roll(y, 1))), "did harm"),
+            (with_tail(by_company), "comes alone"),
+            (tuned(knows_all), "has seen them"),
+        ],
+        solution=tuned,
     ),
 }
