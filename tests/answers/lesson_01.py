@@ -11,7 +11,11 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.feature_extraction.text import (
+    CountVectorizer,
+    HashingVectorizer,
+    TfidfVectorizer,
+)
 from sklearn.metrics.pairwise import cosine_similarity
 
 
@@ -148,9 +152,16 @@ def _then(change):
     return build
 
 
+def by_letters(texts):
+    """Numbers that are a text's own, and say nothing about it."""
+    return lambda new: np.array(
+        [[sum(map(ord, text)) % 101, sum(text.encode()[::3]) % 97] for text in new]
+    )
+
+
 def learns_while_encoding(texts):
     return lambda new: TruncatedSVD(4, random_state=0).fit_transform(
-        CountVectorizer(vocabulary=GOOD + BAD + OTHER).fit_transform(new)
+        HashingVectorizer(n_features=64).transform(new)
     )
 
 
@@ -259,10 +270,7 @@ ANSWERS = {
             (_judged(_then(lambda rows: rows - rows.mean(axis=0))), "other texts"),
             (_judged(_then(lambda rows: rows[:, :0])), "shape (400, 0)"),
             (_judged(_then(lambda rows: np.ones_like(rows))), "a row of their own"),
-            (
-                _judged(lambda texts: lambda new: _baseline(new)[:, :1]),
-                "random numbers",
-            ),
+            (_judged(by_letters), "random numbers"),
             (_judged(learns_while_encoding), "other texts"),
             (
                 _judged(
