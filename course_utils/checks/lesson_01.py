@@ -139,7 +139,7 @@ def _each_cell_once(answer: Answer) -> None:
         )
     if time.process_time() - start > 5:
         fail(
-            "The numbers are right, but a loop over six million cells takes minutes: "
+            "The numbers are right, but a loop over five million cells takes minutes: "
             "index arrays with `counts.row` and `counts.col`, all cells at once."
         )
 

@@ -213,7 +213,7 @@ ANSWERS = {
         wrong=[
             (in_place, "changed `counts.data` itself"),
             (whole_square, "fills the whole square"),
-            (cell_by_cell, "a loop over six million cells"),
+            (cell_by_cell, "a loop over five million cells"),
             (lambda counts, smoothing=0.75: None, "returned None"),
             (lambda counts, smoothing=0.75: counts, "expected numbers"),
         ],
