@@ -7,6 +7,7 @@ from course_utils.evaluation import Interval
 from tests.support.kernel import texts_of
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -80,3 +81,30 @@ def test_bars_above_and_below_zero_have_different_colors():
     plotting.draw_signed(ax, ["good", "bad"], [2.0, -1.0])
     colors = [to_hex(bar.get_facecolor()).upper() for bar in ax.patches]
     assert colors == [plotting.BLUE, plotting.ORANGE]
+
+
+def test_a_square_of_pairs_has_each_number_in_its_cell():
+    ax = Figure().subplots()
+    plotting.draw_pairs(ax, np.array([[1, 0.25], [0.5, 1]]), ["a", "b"], low=0, high=1)
+    assert {(t.get_position(), t.get_text()) for t in ax.texts} == {
+        ((0, 0), "1.00"),
+        ((1, 0), "0.25"),
+        ((0, 1), "0.50"),
+        ((1, 1), "1.00"),
+    }
+
+
+def test_labels_on_a_map_stand_beside_their_points_and_avoid_each_other():
+    made = Figure(figsize=(6, 6), layout="constrained")
+    ax = made.subplots()
+    points = np.array([[0, 0], [0.02, 0.001], [1, 1], [0.99, 1.01]])
+    labels = ["apple", "pear", "table", "chair"]
+    plotting.draw_map(ax, points, labels, ["fruit", "fruit", "thing", "thing"])
+    assert [text.get_text() for text in ax.texts] == labels
+    assert np.array_equal([text.xy for text in ax.texts], points)
+    made.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    pairs = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i]]
+    assert not any(a.overlaps(b) for a, b in pairs)
+    shown = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert shown == ["fruit", "thing"]

@@ -160,8 +160,8 @@ def test_after_a_restart_the_last_cell_works_alone_and_says_that_nothing_ran():
     cell = solution(LESSONS[0]).cells[-1].source
     output = run_in_a_kernel(cell)
     told = output.data["text/plain"]
-    assert "0 of 5 exercises passed. None was tried since the kernel started." in told
-    assert told.count("not tried") == 5
+    assert "0 of 6 exercises passed. None was tried since the kernel started." in told
+    assert told.count("not tried") == 6
 
 
 def test_a_kernel_remembers_what_its_checks_said():
@@ -169,7 +169,7 @@ def test_a_kernel_remembers_what_its_checks_said():
     output = run_in_a_kernel(
         "from course_utils.checks import lesson_01 as check",
         "check.lookup(lambda table, ids: table[ids])",
-        "check.one_hot_bytes(lambda *sizes: 1)",
+        "check.ppmi(lambda *counts: 1)",
         "raise ValueError('a cell of the reader stops')",
         "check.nearest(lambda *_: ...)",
         "check.lookup(lambda table, ids: table[ids].T)",
@@ -177,8 +177,8 @@ def test_a_kernel_remembers_what_its_checks_said():
         last,
     )
     told = output.data["text/plain"].splitlines()
-    assert told[0] == "Lesson 01: 1 of 5 exercises passed."
-    assert [line[0] for line in told[1:6]] == ["🔶", "✅", "⬜", "⬜", "⬜"]
+    assert told[0] == "Lesson 01: 1 of 6 exercises passed."
+    assert [line[0] for line in told[1:7]] == ["✅", "🔶", "⬜", "⬜", "⬜", "⬜"]
 
 
 def test_nothing_is_written_and_nothing_is_sent(tmp_path):

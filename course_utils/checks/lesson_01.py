@@ -3,94 +3,21 @@
 from __future__ import annotations
 
 import math
-import tracemalloc
-from collections.abc import Callable, Iterator, Mapping
-from itertools import chain
+import statistics
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from course_utils.checks import word_tables
 from course_utils.checks.cases import Case, reference
-from course_utils.checks.core import as_array, exercise, fail
+from course_utils.checks.core import exercise, fail
 from course_utils.checks.summary import summary_of
-from course_utils.text import PADDING, UNKNOWN
+from course_utils.checks.word_tables import alone, counted_case, measured, ppmi_or
 
 import numpy as np
+from scipy import sparse
 
 Answer = Callable[..., Any]
-THEME_SIZE = 4
-# The words of the lesson's map, which sorts them into themes already.
-MAPPED = set(
-    """wonderful excellent superb brilliant fantastic perfect great amazing terrific
-    terrible awful horrible bad dreadful poor atrocious lame pathetic actor actress
-    director writer producer cinematographer editor screenwriter composer mother father
-    brother sister son daughter wife husband uncle guitar piano song album band jazz
-    drums concert singer france italy germany england japan china india russia spain dog
-    cat horse monkey bird fish snake shark lion""".split()
-)
-
-
-def _alone(name: str, got: Any) -> None:
-    """Refuse a number in a list, an array or a tensor, with which later cells stop."""
-    if not (np.isscalar(got) or (isinstance(got, np.ndarray) and got.ndim == 0)):
-        comma = " Is there a comma at the end of the line?" * isinstance(got, tuple)
-        kind = type(got).__name__
-        fail(f"{name} returned a {kind}; later cells need the number alone.{comma}")
-
-
-def _in_larger_units(got: Any, expected: Any, *sizes: int) -> str | None:
-    units = (1e3, 1e6, 1e9, 2**10, 2**20, 2**30)
-    if got.ndim == 0 and any(np.isclose(got * unit, expected) for unit in units):
-        return "That is kilobytes, megabytes or gigabytes; I asked for bytes."
-    return None
-
-
-@reference(
-    "1.1",
-    hints=[
-        "How many numbers does one word take? And one review of `length` words?",
-        "Numbers in the batch, times bytes a number.",
-        "Multiply all four arguments, `itemsize` too.",
-    ],
-    cases=lambda: [
-        Case(3, 11, 1_009, 8),
-        Case(7, 5, 2_003, 2),
-        Case(2, 5, 1_003),
-        # More bytes than 32 bits can count; the lesson's figure goes on to 300,000.
-        Case(32, 400, 50_000),
-    ],
-    # Of b reviews with n words, v columns.
-    mistakes={
-        "That counts the numbers, not their bytes: where is itemsize?": (
-            lambda b, n, v, size=4: b * n * v
-        ),
-        "That takes 4 bytes (float32) or 8 (float64) a number whatever itemsize says: "
-        "use the argument.": (
-            lambda b, n, v, size=4: b * n * v * 4,
-            lambda b, n, v, size=4: b * n * v * 8,
-        ),
-        "A number takes 4 bytes by default.": lambda b, n, v, size=8: b * n * v * size,
-        "That is bits: a byte has eight.": lambda b, n, v, size=4: b * n * v * size * 8,
-        "That is one review: where is batch?": lambda b, n, v, size=4: n * v * size,
-        "That is one word a review: where is length?": (
-            lambda b, n, v, size=4: b * v * size
-        ),
-        "That is the size of the ids: a one-hot vector has vocab_size numbers.": (
-            lambda b, n, v, size=4: b * n * size
-        ),
-        "You added where every word of every review has a vector of its own: "
-        "multiply.": lambda b, n, v, size=4: (b + n + v) * size,
-        "The product no longer fits into 32 bits: multiply Python's own numbers.": (
-            lambda b, n, v, size=4: np.prod([b, n, v, size], dtype=np.int32)
-        ),
-    },
-    slip=_in_larger_units,
-    then=lambda answer: _alone("one_hot_bytes", answer(3, 11, 1_009, 8)),
-    passed="32 reviews of 400 words take 512 MB at 10,000 columns. As ids they take "
-    "0.05 MB and say as much.",
-    atol=1e-9,
-)
-def one_hot_bytes(batch: int, length: int, vocab_size: int, itemsize: int = 4) -> int:
-    """Multiply Python's integers, which do not overflow."""
-    return math.prod((batch, length, vocab_size, itemsize))
 
 
 def _batches() -> Iterator[Case]:
@@ -141,7 +68,7 @@ def _nearly(got: Any, expected: Any, *given: Any) -> str | None:
 
 
 @reference(
-    "1.2",
+    "1.1",
     hints=[
         "What does `table[3]` give you? And `table[[3, 5]]`?",
         "NumPy accepts an index array of any shape.",
@@ -180,11 +107,112 @@ def _nearly(got: Any, expected: Any, *given: Any) -> str | None:
     then=_indexed_once,
     passed="One indexing operation does what the next cell needs a product of (8·20) × "
     "vocab_size × 64 for. It is what an embedding layer does in its forward pass.",
+    # The lesson times the look-up: a list or a tensor would be copied each time.
+    exact=True,
     atol=0,
 )
 def lookup(table: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Copy row after row."""
     return np.array([[table[number] for number in review] for review in ids.tolist()])
+
+
+def _each_cell_once(answer: Answer) -> None:
+    rng = np.random.default_rng(15)
+    size, n_cells = 3_000, 100_000
+    row, column = rng.integers(size, size=(2, n_cells))
+    numbers = rng.integers(1, 9, n_cells).astype(np.float32)
+    counts = sparse.coo_matrix((numbers, (row, column)), shape=(size, size))
+    counts = (counts + counts.T).tocoo()
+    before = counts.data.copy()
+    start = time.process_time()
+    _, peak = measured(answer, counts)
+    if not np.array_equal(before, counts.data):
+        fail(
+            "Your function changed `counts.data` itself, which other cells use too: "
+            "write `a = a / b`, which makes a new array, and not `a /= b`."
+        )
+    if peak > 4 * size**2:
+        fail(
+            "The numbers are right, but your code fills the whole square: with 10,000 "
+            "words that is several times 400 MB. Compute with `counts.data` alone, one "
+            "number for each filled cell."
+        )
+    if time.process_time() - start > 5:
+        fail(
+            "The numbers are right, but a loop over five million cells takes minutes: "
+            "index arrays with `counts.row` and `counts.col`, all cells at once."
+        )
+
+
+@reference(
+    "1.2",
+    hints=[
+        "`counts.sum(axis=1)` adds up each row: `np.asarray(…).ravel()` makes an array "
+        "of shape (n_words,) of it. Which of its entries belongs to cell k?",
+        "With `totals` for those sums, `counts.data / totals[counts.row]` is p(c | w) "
+        "of every filled cell. For p(c), raise totals to the power, then divide by the "
+        "sum of all.",
+        "`np.maximum(0, np.log(share / chance[counts.col]))`, where share is p(c | w) "
+        "and chance is p(c).",
+    ],
+    cases=lambda: [
+        counted_case(1.0, (0, 1, 6), (0, 2, 1), (1, 2, 3), (2, 3, 4)),
+        counted_case(0.5, (0, 1, 5), (0, 3, 2), (1, 2, 7), (2, 3, 1), (0, 2, 1)),
+        counted_case(None, (0, 1, 9), (1, 2, 2), (2, 3, 3), (0, 4, 1), (3, 4, 5)),
+    ],
+    # Of counts n and the exponent a.
+    mistakes={
+        "Below chance the value is 0: take the larger of it and 0.": (
+            lambda n, a=0.75: ppmi_or(n, a, signed=True),
+            lambda n, a=0.75: np.abs(ppmi_or(n, a, signed=True)),
+        ),
+        "Is `smoothing` used? It is the exponent of the contexts' sums, {smoothing} "
+        "here.": (
+            lambda n, a=0.75: ppmi_or(n, 1.0),
+            lambda n, a=0.75: ppmi_or(n, 0.75),
+        ),
+        "The power belongs to the contexts (columns), not to the words (rows).": (
+            lambda n, a=0.75: ppmi_or(n, a, words=True)
+        ),
+        "That is a logarithm of another base: `np.log` is the natural one.": (
+            lambda n, a=0.75: ppmi_or(n, a, log=np.log2),
+            lambda n, a=0.75: ppmi_or(n, a, log=np.log10),
+        ),
+        "Where is the logarithm?": lambda n, a=0.75: ppmi_or(n, a, log=lambda x: x),
+        "The powers have to add up to 1: divide them by their own sum, not by the sum "
+        "of the counts.": lambda n, a=0.75: np.maximum(
+            np.log(
+                n.data
+                / n.toarray().sum(axis=1)[n.row]
+                / (n.toarray().sum(axis=0) ** a / n.data.sum())[n.col]
+            ),
+            0,
+        ),
+        "log(1 + x) is never negative, so nothing is cut off: take the logarithm of "
+        "the ratio itself.": lambda n, a=0.75: ppmi_or(n, a, log=np.log1p),
+        "Return one value for each filled cell, in the order of counts.data, not a "
+        "square.": lambda n, a=0.75: n.toarray(),
+    },
+    then=_each_cell_once,
+    passed="A cell is now 0 unless two words meet more often than chance would have "
+    "it; common words such as “the” lose their lead.",
+    atol=1e-4,
+)
+def ppmi(counts: sparse.coo_matrix, smoothing: float = 0.75) -> np.ndarray:
+    """Go from cell to cell with Python's numbers."""
+    square = counts.toarray().astype(float).tolist()
+    total = [sum(row) for row in square]
+    everything = sum(x**smoothing for x in total)
+    return np.array(
+        [
+            max(
+                0.0,
+                math.log(square[w][c] / total[w])
+                - math.log(total[c] ** smoothing / everything),
+            )
+            for w, c in zip(counts.row.tolist(), counts.col.tolist(), strict=True)
+        ]
+    )
 
 
 def _queries() -> Iterator[Case]:
@@ -241,12 +269,7 @@ def _misplaced(got: np.ndarray, expected: np.ndarray, *given: Any) -> str | None
 
 def _fit_for_later_cells(answer: Answer) -> None:
     table = np.random.default_rng(14).normal(size=(1_500, 4)).astype(np.float32)
-    tracemalloc.start()
-    try:
-        rows = answer(table, 700, 2)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    rows, peak = measured(answer, table, 700, 2)
     if peak > 2 * len(table) ** 2:
         fail(
             "The rows are right, but your code compares every row with every other, "
@@ -336,182 +359,242 @@ def nearest(table: np.ndarray, row: int, n_neighbors: int) -> np.ndarray:
     return np.array(sorted(others, key=lambda number: -cosine[number])[:n_neighbors])
 
 
-def _good(dims: list[int], scores: list[float], lowest: float) -> list[Any]:
-    pairs = zip(dims, scores, strict=True)
-    return [(dim, score) for dim, score in pairs if score >= lowest]
+def _questions() -> Iterator[Case]:
+    rng = np.random.default_rng(16)
+    lengths = np.geomspace(0.2, 20, 300)[:, None]
+    table = _units(rng.normal(size=(300, 3))) * rng.permutation(lengths)
+    # With all words allowed, b wins where a and c are alike, c where a and b are, and a
+    # where it lies between the other two.
+    for row, like, step in (
+        (9, 17, 0.02),
+        (4, 31, 0.02),
+        (51, 50, 0.1),
+        (52, 50, -0.1),
+    ):
+        table[row] = _units(table[like]) + step * np.array([1, -1, 0.5])
+    for a, b, c in ((17, 80, 9), (31, 4, 250), (50, 51, 52), (8, 99, 64)):
+        yield Case(table.astype(np.float32), a, b, c)
+    # A question about a word itself, as when plural and singular are the same.
+    yield Case(table.astype(np.float32), 40, 41, 41)
 
 
-def _first_above(lowest: Callable[[list[float], float], float]) -> Answer:
-    return lambda dims, scores, tol: _good(dims, scores, lowest(scores, tol))[0][0]
+def _offset(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    return b - a + c
 
 
-def _of_good(choose: Callable[[list[Any]], Any]) -> Answer:
-    return lambda dims, scores, tol: choose(_good(dims, scores, max(scores) - tol))
+def _by_cosine(table: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    return _units(table) @ wanted
 
 
-def _not_the_smallest(got: np.ndarray, expected: int, *given: Any) -> str | None:
-    dims, scores, tolerance = given
-    if got.ndim:
-        return None
-    if got not in dims:
-        within = min(scores) - tolerance <= got <= max(scores)
-        return (
-            "That is a score: return its dimension." if within else "It is not in dims."
+def _found(
+    combine: Answer = _offset,
+    score: Answer = _by_cosine,
+    unit: bool = True,
+    n_forbidden: int = 3,
+) -> Answer:
+    """Find the row that scores best with a combination of rows a, b and c."""
+
+    def answer(table: np.ndarray, *asked: int) -> int:
+        table = table.astype(float)
+        rows = (_units(table) if unit else table)[list(asked)]
+        scores = score(table, combine(*rows))
+        scores[list(asked[3 - n_forbidden :])] = -np.inf
+        return int(scores.argmax())
+
+    return answer
+
+
+def _a_place(answer: Answer) -> None:
+    table = np.random.default_rng(17).normal(size=(2_000, 4)).astype(np.float32)
+    got, peak = measured(answer, table, 5, 6, 7)
+    alone("analogy", got)
+    try:
+        list(range(len(table)))[got]
+    except TypeError:
+        fail(
+            "The row is right, but later cells take it as a place in a list: return a "
+            "whole number; `int(…)` converts it."
         )
-    if got > expected:
-        return "A smaller one is within the tolerance too."
-    return f"Its score is more than {tolerance} below the best, {max(scores)}."
+    if peak > 2 * len(table) ** 2:
+        fail(
+            "The row is right, but your code compares every row with every other. "
+            "Compare all rows with one vector."
+        )
 
 
 @reference(
     "1.4",
     hints=[
-        "What is the lowest score that you would still accept?",
-        "Compare all scores with `max(scores) - tolerance`, best score included.",
-        "Of the dims whose score is at least that, return the smallest.",
+        "Divide each row of the table by its length first. Which vector do you then "
+        "look for?",
+        "`unit @ (unit[b] - unit[a] + unit[c])` ranks all rows by cosine. Which three "
+        "of them may not win?",
+        "Set `similarity[[a, b, c]] = -np.inf`, then return `similarity.argmax()`.",
     ],
-    cases=lambda: [
-        Case([3, 6, 12, 24, 48], [0.61, 0.803, 0.79, 0.812, 0.805], 0.015),
-        Case([5, 10, 20, 40, 80, 160], [0.50, 0.58, 0.70, 0.752, 0.77, 0.768], 0.03),
-        # Where scores climb by little steps, looking at steps stops too early.
-        Case([2, 4, 8, 16, 32], [0.60, 0.609, 0.618, 0.70, 0.71], 0.02),
-        # Fractions that floats hold exactly: 0.5 is just good enough.
-        Case([4, 8, 16], [0.25, 0.5, 0.75], 0.25),
-        # 0.4 × (1 − 0.1) = 0.36 where the tolerance asks for 0.30.
-        Case([7, 14, 28, 56], [0.2, 0.33, 0.37, 0.4], 0.1),
-        # The last score is not the best: 0.77 − 0.02 would let 0.76 in.
-        Case([4, 8, 16, 32], [0.60, 0.76, 0.80, 0.77], 0.02),
-        # Only the third decimal tells 0.796 from 0.812 − 0.01.
-        Case([8, 16, 32, 64], [0.70, 0.796, 0.812, 0.811], 0.01),
-    ],
+    cases=_questions,
     mistakes={
-        "Is there a tolerance of your own in the code? Use the argument, {tolerance} "
-        "here.": (
-            _first_above(lambda scores, tol: max(scores) - 0.01),
-            _first_above(lambda scores, tol: max(scores) - 0.015),
+        "The question's own words are not allowed as answers: leave out rows a, b and "
+        "c.": _found(n_forbidden=0),
+        "The direction is reversed: from a to b is b − a, and that is added to c.": (
+            _found(lambda a, b, c: a - b + c)
         ),
-        "That is the best score's dimension: a smaller one is good enough.": (
-            lambda dims, scores, tol: dims[np.argmax(scores)]
+        "That is c to a as b to what? It begins at c: b − a + c.": (
+            _found(lambda a, b, c: a + b - c)
         ),
-        "A score just {tolerance} below the best is good enough: use >=, not >.": (
-            _first_above(lambda scores, tol: np.nextafter(max(scores) - tol, 1))
+        "That ignores c: b − a alone is only the direction.": (
+            _found(lambda a, b, c: b - a)
         ),
-        "That is the largest that is good enough; I asked for the smallest.": (
-            _of_good(lambda pairs: pairs[-1][0])
+        "That is the nearest to c alone: where is b − a?": _found(lambda a, b, c: c),
+        "Scale the three rows to length 1 before you add and subtract them.": (
+            _found(unit=False)
         ),
-        "That has the lowest score that is good enough; I asked for the smallest "
-        "dimension.": _of_good(lambda pairs: min(pairs, key=lambda pair: pair[1])[0]),
-        "There the next step gains little, but later ones may gain more: compare with "
-        "the best score, not with the neighbour.": (
-            lambda dims, scores, tol: dims[np.argmax(np.diff([*scores, 0]) <= tol)]
+        "These are the largest dot products, which favour long rows: divide every row "
+        "of the table by its length (axis=1).": (
+            _found(score=np.matmul),
+            _found(score=np.matmul, unit=False),
         ),
-        "That takes tolerance as a share of the best score; it is in the scores' own "
-        "unit, so subtract it.": (
-            _first_above(lambda scores, tol: max(scores) * (1 - tol))
+        "That is nearest by Euclidean distance; the cosine asks for the angle.": _found(
+            score=lambda t, v: -np.linalg.norm(t - v, axis=1), unit=False
         ),
-        "You compared with the last score; the best need not come last.": (
-            _first_above(lambda scores, tol: scores[-1] - tol)
+        "That is the farthest row: take the largest cosine.": (
+            _found(lambda a, b, c: a - b - c)
         ),
-        "Its score is good enough only once it is rounded: compare as it is.": (
-            _first_above(lambda scores, tol: round(max(scores) - tol, 2) - 0.005)
-        ),
-        "That is its place in the list: return the dimension itself.": (
-            lambda dims, scores, tol: np.argmax(np.array(scores) >= max(scores) - tol)
-        ),
-        "These are all that are good enough; I asked for the smallest.": (
-            _of_good(lambda pairs: [dim for dim, _ in pairs])
+        "Only c was left out; a and b are no answers either.": _found(n_forbidden=1),
+        "I need the number of one row, not vectors, cosines or a ranking.": (
+            lambda t, a, b, c: t[b] - t[a] + t[c],
+            lambda t, a, b, c: _cosines(t, c),
         ),
     },
-    slip=_not_the_smallest,
-    then=lambda answer: _alone(
-        "pick_dimension", answer([2, 4, 8], [0.5, 0.8, 0.81], tolerance=0.02)
-    ),
-    passed="The smallest table that is nearly the best: half the columns are half the "
-    "memory and half the work, every time it is used.",
+    then=_a_place,
+    passed="One addition, one product with all rows, and a rule that forbids three of "
+    "them. What the rule does to the score comes next.",
 )
-def pick_dimension(dims: list[int], scores: list[float], tolerance: float) -> int:
-    """Go through pairs of dimension and score."""
-    pairs = sorted(zip(dims, scores, strict=True))
-    return next(dim for dim, score in pairs if max(scores) - score <= tolerance)
+def analogy(table: np.ndarray, a: int, b: int, c: int) -> int:
+    """Compare pair by pair, in float64."""
+    unit = [row / math.hypot(*row) for row in table.astype(float)]
+    wanted = unit[b] - unit[a] + unit[c]
+    others = (row for row in range(len(unit)) if row not in (a, b, c))
+    return max(others, key=lambda row: float(unit[row] @ wanted))
+
+
+def _word_sets() -> Iterator[Case]:
+    rng = np.random.default_rng(18)
+    for n_first, n_second, n_left, n_right, dim in ((4, 6, 3, 5, 3), (5, 2, 4, 2, 4)):
+        sets = []
+        for number in (n_first, n_second, n_left, n_right):
+            lengths = rng.permutation(np.geomspace(0.3, 8, number))[:, None]
+            sets.append(_units(rng.normal(size=(number, dim))) * lengths)
+        given = f"sets of {n_first}, {n_second}, {n_left} and {n_right} random vectors"
+        yield Case(*(one.astype(np.float32) for one in sets), given=given)
+    first, second = np.eye(3)[[0, 0, 2]], np.eye(3)[[1, 1, 2]]
+    yield Case(first, second, np.eye(3)[:1], np.eye(3)[1:2])
+
+
+def _effect(scale: Callable[[np.ndarray], np.ndarray], deviation: Any) -> Answer:
+    def answer(*sets: np.ndarray) -> float:
+        first, second, left, right = (scale(one.astype(float)) for one in sets)
+        one, other = (
+            (w @ left.T).mean(axis=1) - (w @ right.T).mean(axis=1)
+            for w in (first, second)
+        )
+        return float((one.mean() - other.mean()) / deviation(one, other))
+
+    return answer
+
+
+def _pooled(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.std(np.r_[one, other]))
+
+
+_effect_of = _effect(_units, _pooled)
+
+
+@reference(
+    "1.5",
+    hints=[
+        "Scale all four sets to rows of length 1: then a product of two matrices holds "
+        "all cosines between their rows.",
+        "`(first @ left.T).mean(axis=1) - (first @ right.T).mean(axis=1)` is the "
+        "leaning of each word of `first`, once rows have length 1. Do the same for "
+        "`second`.",
+        "Subtract the mean of `second` from that of `first`, and divide by `np.std` of "
+        "both lists of leanings joined by `np.concatenate`.",
+    ],
+    cases=_word_sets,
+    mistakes={
+        "The sign is reversed: positive if `first` leans more to `left`.": (
+            lambda *sets: -_effect_of(*sets)
+        ),
+        "Divide by the standard deviation of all leanings.": (
+            _effect(_units, lambda one, other: 1.0)
+        ),
+        "`np.std` with its defaults divides by n; yours divides by n − 1.": (
+            _effect(_units, lambda one, other: np.std(np.r_[one, other], ddof=1))
+        ),
+        "The standard deviation is that of all words of both sets together.": (
+            _effect(_units, lambda one, other: (one.std() + other.std()) / 2 or 1.0),
+            _effect(
+                _units,
+                lambda one, other: np.sqrt((one.var() + other.var()) / 2) or 1.0,
+            ),
+        ),
+        "A cosine needs rows of length 1: scale all four sets.": (
+            _effect(lambda rows: rows, _pooled),
+            lambda first, second, left, right: _effect(lambda rows: rows, _pooled)(
+                _units(first), _units(second), left, right
+            ),
+            lambda first, second, left, right: _effect(lambda rows: rows, _pooled)(
+                first, second, _units(left), _units(right)
+            ),
+        ),
+        "That is the leaning of each word; I asked for one number.": (
+            lambda first, second, left, right: np.ones(len(first) + len(second)),
+            lambda first, second, left, right: np.ones(len(first)),
+        ),
+    },
+    then=lambda answer: alone("bias", answer(*np.eye(8).reshape(4, 2, 8) + 0.1)),
+    passed="An effect of 2 is the largest possible for sets of equal size; 0 means "
+    "that the sets do not differ. The next cell asks whether chance would do the same.",
+    atol=1e-4,
+)
+def bias(
+    first: np.ndarray, second: np.ndarray, left: np.ndarray, right: np.ndarray
+) -> float:
+    """Add up cosines pair by pair (Caliskan et al. 2017, section "WEAT")."""
+
+    def cosine(one: np.ndarray, other: np.ndarray) -> float:
+        return float(one @ other / math.hypot(*one) / math.hypot(*other))
+
+    def leaning(word: np.ndarray) -> float:
+        sides = [[cosine(word, other) for other in side] for side in (left, right)]
+        return statistics.fmean(sides[0]) - statistics.fmean(sides[1])
+
+    one, other = ([leaning(word) for word in words] for words in (first, second))
+    between = statistics.fmean(one) - statistics.fmean(other)
+    return between / statistics.pstdev([*one, *other])
 
 
 @exercise(
-    "1.5",
+    "1.6",
     hints=[
-        "Start from one word each and let `neighbor_table(svd_table, [...], "
-        "vocabulary.words)` bring more.",
-        "Things that you can point at (tools, food, clothes, places) make tighter "
-        "themes than qualities do.",
-        "If a word strays, exchange it for a neighbour of the words that stay; try "
-        "food against sports before you try something closer.",
+        "Begin with a vocabulary of your own, `Vocabulary.from_texts(texts, 5_000)`, "
+        "and turn the texts into ids with it.",
+        "`count_contexts`, `ppmi_matrix` and `TruncatedSVD(50)` make the table; inside "
+        "`encode`, `bag_of_words`, `normalize(…, norm='l1')` and a product with the "
+        "table make the rows.",
+        "Define `def encode(some_texts):` inside build_encoder, after the table, and "
+        "end with `return encode`, without parentheses. Steps that learn (vocabulary, "
+        "counts, SVD) stand outside of encode.",
     ],
 )
-def two_themes(answer: Answer, table: np.ndarray, index: Mapping[str, int]) -> str:
-    """Check that each word is nearer to the rest of its theme than to the other."""
-    themes = _two_lists(answer())
-    words = list(chain(*themes))
-    for mark, meaning in ((PADDING, "padding"), (UNKNOWN, "all that are not listed")):
-        if mark in words:
-            fail(f"{mark} is no word: it stands for {meaning}.")
-    repeated = sorted({word for word in words if words.count(word) > 1})
-    if repeated:
-        fail(f"Each word may appear only once; repeated: {', '.join(repeated)}.")
-    if MAPPED.issuperset(words):
-        fail("All these words are on the lesson's map: find themes of your own.")
-    unknown = [word for word in words if word not in index]
-    if unknown:
-        case = ", all in lower case" * any(word.lower() in index for word in unknown)
-        fail(f"Not in the vocabulary{case}: {', '.join(unknown)}.")
-    units = [_units(np.asarray(table, float)[[index[w] for w in t]]) for t in themes]
-    cosines = {}
-    for own, theme in enumerate(themes):
-        for i, word in enumerate(theme):
-            rest = np.delete(units[own], i, axis=0).mean(axis=0)
-            averages = _units(np.stack([rest, units[1 - own].mean(axis=0)]))
-            cosines[word] = averages @ units[own][i]
-    strays = sum(not same > other for same, other in cosines.values())
-    closest = min(cosines, key=lambda word: cosines[word][0] - cosines[word][1])
-    same, other = _apart(*cosines[closest])
-    if strays:
-        more = f", and {strays - 1} more" * (strays > 1)
-        fail(
-            f"“{closest}” strays{more}: its cosine with the rest of its theme is "
-            f"{same}, with the other theme {other}. Look at its neighbours, then "
-            "exchange it, or move the themes further apart."
-        )
-    return (
-        f"All {len(words)} words are at home. “{closest}” is the closest call: {same} "
-        f"with its own theme, {other} with the other. The table learned these themes "
-        "from counts alone, without labels."
-    )
-
-
-def _apart(one: float, other: float) -> tuple[str, str]:
-    """Write two numbers with two digits, or as many as tell them apart."""
-    texts = [(f"{one:.{digits}f}", f"{other:.{digits}f}") for digits in range(2, 18)]
-    return next((pair for pair in texts if pair[0] != pair[1]), texts[0])
-
-
-def _two_lists(result: Any) -> list[list[str]]:
-    """Insist on two lists of at least four words."""
-    if result is None or result is ...:
-        as_array("two_themes", result)
-    single = isinstance(result, str | Mapping) or not hasattr(result, "__iter__")
-    themes = [result] if single else list(result)
-    words = any(isinstance(t, str) or not hasattr(t, "__iter__") for t in themes)
-    if words or len(themes) != 2:
-        kinds = " and ".join(sorted({type(theme).__name__ for theme in themes}))
-        fail(
-            "I expected two lists of words, as in `return first, second`; your "
-            f"function returned {len(themes)} × {kinds or 'nothing'}."
-        )
-    themes = [list(theme) for theme in themes]
-    for theme in themes:
-        if len(theme) < THEME_SIZE:
-            fail(f"Each list needs at least {THEME_SIZE} words; one has {len(theme)}.")
-        if not all(isinstance(word, str) for word in theme):
-            fail("The lists should hold words, not ids or vectors.")
-    return themes
+def build_encoder(
+    answer: Answer,
+    fit: tuple[Any, np.ndarray],
+    valid: tuple[Any, np.ndarray],
+    baseline: Answer,
+) -> str:
+    """Compare with a baseline, in letters that no table from elsewhere fits."""
+    return word_tables.judge(answer, fit, valid, baseline)
 
 
 summary = summary_of(__name__)
