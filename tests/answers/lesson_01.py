@@ -59,7 +59,7 @@ def whole_square(counts, smoothing=0.75):
 
 def cell_by_cell(counts, smoothing=0.75):
     values = by_probabilities(counts, smoothing)
-    for _ in range(200):
+    for _ in range(60):
         values = np.array([float(value) for value in values])
     return values
 
@@ -241,14 +241,14 @@ ANSWERS = {
         wrong=[
             (all_pairs, "every row with every other"),
             (lambda *given: float(by_sorting(*given)), "a whole number"),
-            (lambda *given: np.array([by_sorting(*given)]), "the number alone"),
+            (lambda *given: np.array([by_sorting(*given)]), "number itself"),
             (lambda table, a, b, c: None, "returned None"),
         ],
     ),
     "bias": Answers(
         right=[by_loops, by_similarities],
         wrong=[
-            (lambda *sets: np.array([by_loops(*sets)]), "the number alone"),
+            (lambda *sets: np.array([by_loops(*sets)]), "number itself"),
             (lambda *sets: print(by_loops(*sets)), "returned None"),
             (
                 lambda *sets: by_loops(
