@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 from course_tools import bench
-from course_tools.bench import lesson_02, lesson_05, lesson_06, lesson_08
+from course_tools.bench import lesson_02, lesson_03, lesson_05, lesson_06, lesson_08
 from course_tools.cli import main
 from course_tools.lessons import ROOT
 from course_utils.data import encode_sentences, load_news
@@ -251,3 +251,24 @@ def test_the_last_words_of_a_text_become_a_row_with_zeros_in_front():
     vocabulary = lesson_02.Vocabulary(["good", "film"])
     rows = lesson_02._rows_of(["a good film", "film"], vocabulary, 2)
     assert rows.tolist() == [[2, 3], [0, 3]]
+
+
+def test_lesson_03_compares_several_starts_over_the_same_stories():
+    rng = np.random.default_rng(3)
+    truth = rng.integers(0, 4, 400)
+    right = np.where(rng.random((400, 2)) < 0.9, truth[:, None], 0)
+    poor = np.where(rng.random(400) < 0.6, truth, 1)
+    rows = lesson_03.compare(truth, {"poor": poor, "right": right}, beside="poor")
+    (_, low, _, *nothing), (name, high, *_, lead, _) = rows
+    assert nothing == ["", ""] and name == "right"
+    assert float(lead.split()[0]) == pytest.approx(float(high) - float(low), abs=2e-3)
+    assert float(lead.split("[")[1].split(",")[0]) > 0.1, "the interval's lower end"
+
+
+def test_lesson_03_shows_each_start_by_itself():
+    truth = np.repeat(np.arange(4), 25)
+    better, worse = np.stack([truth, truth], axis=1), np.stack([truth, truth], axis=1)
+    worse[:20, 1] = 3
+    first, second = lesson_03.by_start(truth, better, worse)
+    assert first == ["start 0", "0.000 [0.000, 0.000]", "0.000 [0.000, 0.000]"]
+    assert second[:1] == ["start 1"] and second[1].startswith("0.200 [0.1")

@@ -183,6 +183,108 @@ def macro_f1(y_true: np.ndarray, y_pred: np.ndarray, n_topics: int) -> float:
     return _parts(y_true, y_pred, n_topics).f1.mean()
 
 
+def _count(labels: np.ndarray, n_topics: int) -> np.ndarray:
+    return np.array([list(labels).count(topic) for topic in range(n_topics)])
+
+
+def _over_counts(compute: Callable[..., Any]) -> Answer:
+    """Make a mistake of the counts, of n and of k; zero where there is no story."""
+
+    def wrong(labels: np.ndarray, n_topics: int) -> Any:
+        counts = _count(labels, n_topics)
+        made = compute(np.maximum(counts, 1), len(labels), n_topics)
+        return np.where(counts > 0, made, 0)
+
+    return wrong
+
+
+def _unequal(got: Any, expected: Any, labels: np.ndarray, n_topics: int) -> str:
+    """Say what the totals are, where they are not the same."""
+    got = np.asarray(got, float)
+    if got.shape != (n_topics,) or not np.isfinite(got).all():
+        return ""
+    if np.allclose(got, expected, atol=0.006):
+        return "Did you round? Return the weights as they come."
+    totals = (got * _count(labels, n_topics))[_count(labels, n_topics) > 0]
+    if np.allclose(totals, totals[0]):
+        return (
+            f"Each topic has the same total, but it is {totals[0]:.3g}; with n = "
+            f"{len(labels)} stories and k = {n_topics} topics it should be n / k."
+        )
+    return ""
+
+
+@reference(
+    "3.3",
+    hints=[
+        "How many stories does each topic have? Topics without one need a place, too.",
+        "`np.bincount(labels, minlength=n_topics)` counts them. What happens in n / "
+        "(k · count) where a count is 0?",
+        "`counts = np.bincount(labels, minlength=n_topics)`, then `len(labels) / "
+        "(n_topics * np.maximum(counts, 1))`; `np.where(counts > 0, …, 0)` puts the "
+        "zeros in.",
+    ],
+    # A topic without stories in the middle, then at the end.
+    cases=lambda: [
+        Case(np.array([0, 3, 0, 1, 0, 3, 0, 0]), 4),
+        Case(np.array([2, 2, 0, 1, 2, 0, 2, 2, 2, 0]), 5),
+    ],
+    mistakes={
+        "A topic without a story divides by 0. Its weight is 0.": (
+            lambda labels, k: np.divide(
+                len(labels),
+                k * _count(labels, k),
+                out=np.full(k, np.inf),
+                where=_count(labels, k) > 0,
+            )
+        ),
+        "A topic without a story gets 0; yours got the weight of a topic with "
+        "one.": lambda labels, k: len(labels) / (k * np.maximum(_count(labels, k), 1)),
+        "Those are the counts; a topic with more stories needs a smaller "
+        "weight.": _over_counts(lambda counts, n, k: counts),
+        "Those are shares of the stories; a topic with more stories needs a smaller "
+        "weight.": _over_counts(lambda counts, n, k: counts / n),
+        "The fraction is upside down: n belongs above, k · count below.": _over_counts(
+            lambda counts, n, k: k * counts / n
+        ),
+        "That is n / count; divide by the number of topics, too.": _over_counts(
+            lambda counts, n, k: n / counts
+        ),
+        "That is 1 / count; multiply by n / k.": _over_counts(
+            lambda counts, n, k: 1 / counts
+        ),
+        "You divided by 52, the number of topics in the notebook; here there are "
+        "{n_topics}.": _over_counts(lambda counts, n, k: n / (52 * counts)),
+        "You divided by the number of topics that occur; k is n_topics = "
+        "{n_topics}.": lambda labels, k: _over_counts(
+            lambda counts, n, _: n / (len(np.unique(labels)) * counts)
+        )(labels, k),
+        "That is one weight a story; I asked for one a topic.": (
+            lambda labels, k: _over_counts(lambda counts, n, k: n / (k * counts))(
+                labels, k
+            )[labels]
+        ),
+        "You left out topics without a story; they get a 0 in their "
+        "place.": lambda labels, k: (
+            len(labels) / (k * np.unique(labels, return_counts=True)[1])
+        ),
+        "You took the root; the formula has none.": _over_counts(
+            lambda counts, n, k: np.sqrt(n / (k * counts))
+        ),
+    },
+    slip=_unequal,
+    passed="Each topic now has the same total, n / k, whether it has one story or a "
+    "thousand.",
+)
+def class_weights(labels: np.ndarray, n_topics: int) -> np.ndarray:
+    """Divide story by story: the same as scikit-learn's ``"balanced"``."""
+    total = np.zeros(n_topics)
+    counts = Counter(labels.tolist())
+    for topic, count in counts.items():
+        total[topic] = len(labels) / n_topics / count
+    return total
+
+
 def _each_way(ids: list[int], length: int, fill: int = 0) -> list[list[int]]:
     """Cut and pad one story: two ends to keep, two sides for the zeros."""
     rows = []
@@ -193,7 +295,7 @@ def _each_way(ids: list[int], length: int, fill: int = 0) -> list[list[int]]:
 
 
 @exercise(
-    "3.3",
+    "3.4",
     hints=[
         "What should the row of a story of three words look like, and that of one "
         "with a thousand?",
@@ -269,7 +371,7 @@ def _mistake_in(row: list[int], ids: list[int], length: int) -> str:
 
 
 @exercise(
-    "3.4",
+    "3.5",
     hints=[
         "Three parts: the embedding, something that turns (length, 256) into one "
         "vector, and a Dense layer with one output a topic.",
@@ -420,7 +522,7 @@ def _expect_probabilities(name: str, rows: np.ndarray) -> None:
 
 
 @exercise(
-    "3.5",
+    "3.6",
     hints=[
         "Two functions of yours do all the work: one makes ids, the fitted model makes "
         "probabilities.",
@@ -499,7 +601,11 @@ def topic_classifier(answer: Answer, model: Any, trained_on: Sequence[str]) -> s
         return f"Gold: {scores}. The two networks cited below stay under this."
     more = "A few more epochs may find the rest."
     if on_train - accuracy > 0.04:
-        more = "It knows its training stories much better: dropout may find the rest."
+        drop = "more dropout" if _has_dropout(model) else "dropout"
+        more = (
+            f"It knows its training stories much better: try {drop}, another way of "
+            "pooling, or class weights."
+        )
     return f"{scores}. Gold begins at {GOLD:.1%}. {more}"
 
 
@@ -562,13 +668,18 @@ def _with_zeros(owners: list[Any], answer: Answer, texts: np.ndarray) -> np.ndar
             owner.set_weights(weights)
 
 
+def _has_dropout(model: Any) -> bool:
+    return any(getattr(layer, "rate", 0) for layer in model._flatten_layers())
+
+
 def _what_next(model: Any, accuracy: float, on_train: float, n_named: int) -> str:
     """Read the two accuracies as a colleague would."""
     optimizer = getattr(model, "optimizer", None)
     sgd = type(optimizer).__name__ == "SGD"
     rate = float(getattr(optimizer, "learning_rate", np.nan))
-    has = any(getattr(layer, "rate", 0) for layer in model._flatten_layers())
-    drop, less = ("more dropout", ", or less dropout") if has else ("dropout", "")
+    drop, less = "dropout", ""
+    if _has_dropout(model):
+        drop, less = "more dropout", ", or less dropout"
     advice = {
         f"Your learning rate of {rate:.2g} is large: try 1e-2 or less.": rate > 0.03,
         "Plain SGD hardly moves the rows of rare words: try Adam.": sgd,

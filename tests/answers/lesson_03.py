@@ -18,6 +18,7 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import f1_score
 from sklearn.svm import LinearSVC
+from sklearn.utils.class_weight import compute_class_weight
 
 keras = import_keras()
 layers = keras.layers
@@ -55,6 +56,19 @@ def by_loop(y_true, y_pred, n_topics):
         if hits:
             total += hits / (hits + wrong / 2)
     return total / n_topics
+
+
+def weights_by_scikit(labels, n_topics):
+    weights = np.zeros(n_topics)
+    there = np.unique(labels)
+    balanced = compute_class_weight("balanced", classes=there, y=labels)
+    weights[there] = balanced * len(there) / n_topics
+    return weights
+
+
+def weights_by_loop(labels, n_topics):
+    counts = [int((labels == topic).sum()) for topic in range(n_topics)]
+    return [len(labels) / (n_topics * n) if n else 0.0 for n in counts]
 
 
 def keep_end(texts, vocabulary, length, **settings):
@@ -225,6 +239,22 @@ ANSWERS = {
             (lambda *given: round(by_loop(*given), 2), "did you round"),
             (lambda *given: np.array([by_loop(*given)]), "need the number itself"),
             (lambda *given: keras.ops.array(by_loop(*given)), "or a tensor"),
+        ],
+    ),
+    "class_weights": Answers(
+        right=[
+            weights_by_scikit,
+            weights_by_loop,
+            lambda labels, k: tuple(weights_by_loop(labels, k)),
+        ],
+        wrong=[
+            (
+                lambda labels, k: np.round(weights_by_loop(labels, k), 2),
+                "did you round",
+            ),
+            (lambda labels, k: np.array(weights_by_loop(labels, k)) * 3, "same total"),
+            (lambda labels, k: dict(enumerate(weights_by_loop(labels, k))), "dict"),
+            (lambda labels, k: None, "None"),
         ],
     ),
     "prepare": Answers(
