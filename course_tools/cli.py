@@ -173,14 +173,20 @@ def _add_bench_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how often the course's recipe runs, each time with another seed",
     )
+    parser.add_argument(
+        "--store",
+        action="store_true",
+        help="keep the tables that lessons show, in place of those stored",
+    )
     for module in benches().values():
         if hasattr(module, "add_options"):
             module.add_options(parser)
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from course_tools.bench import chosen
+    from course_tools.bench import chosen, keep_tables
 
+    keep_tables(options.store)
     for module in chosen(options.lessons):
         module.run(options)
     return 0

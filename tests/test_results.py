@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from course_tools.bench import benches, store
+from course_tools.bench import benches, keep_tables, store
 from course_utils import results
 from course_utils.errors import UsageError
 
@@ -13,11 +13,15 @@ import pytest
 
 def test_what_a_bench_stores_a_lesson_shows(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(results, "FOLDER", tmp_path)
-    path = store("09_toy", "course bench 9", ["model", "accuracy"], [["ours", 0.9]])
+    table = ["model", "accuracy"], [["ours", 0.9]]
+    assert not store("09_toy", "course bench 9 --store", *table).exists()
+    keep_tables(True)
+    path = store("09_toy", "course bench 9 --store", *table)
+    keep_tables(False)
     assert path.parent == tmp_path
     found = results.stored("09_toy")
     assert found.loc["ours", "accuracy"] == 0.9
-    assert "Measured earlier by `course bench 9` (" in capsys.readouterr().out
+    assert "Measured earlier by `course bench 9 --store` (" in capsys.readouterr().out
 
 
 def test_a_name_that_is_not_stored_is_one_sentence_with_those_that_are():

@@ -7,7 +7,7 @@ import shutil
 from types import SimpleNamespace
 
 from course_tools.lessons import ROOT
-from course_utils.checks.lesson_03 import _what_next
+from course_utils.checks.topic_networks import _what_next
 from course_utils.data import fetch, load_reuters, reuters_topics
 from course_utils.data.reuters import load_reuters_word_index
 from course_utils.frameworks import import_keras

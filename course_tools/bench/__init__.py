@@ -176,10 +176,27 @@ def run_apart(
     return said
 
 
+def keep_tables(keep: bool) -> None:
+    """Let `store` write, or leave what is stored as it is.
+
+    Parameters
+    ----------
+    keep : bool
+        Whether ``course bench --store`` was called.
+    """
+    global _keeping
+    _keeping = keep
+
+
+_keeping = False
+
+
 def store(
     name: str, command: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> Path:
     """Keep a table for lessons to show with `course_utils.results.stored`.
+
+    Nothing is written unless `keep_tables` was told to.
 
     Parameters
     ----------
@@ -204,8 +221,9 @@ def store(
         "rows": [list(row) for row in rows],
     }
     path = results.FOLDER / f"{name}.json"
-    with replacing(path) as (written,):
-        written.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    if _keeping:
+        with replacing(path) as (written,):
+            written.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     return path
 
 

@@ -26,7 +26,7 @@ OWN = "table of its own"
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure both tables, print and store them.
+    """Measure both tables, print them, and store them with ``--store``.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
         interval.
     """
     seeds = max(options.seeds, FEWEST_SEEDS)
-    command = f"course bench 2 --seeds {seeds}"
+    command = f"course bench 2 --seeds {seeds} --store"
     lesson = recipe(2)
     data = load_imdb()
     few = _rows_of_few(lesson, *data[0])

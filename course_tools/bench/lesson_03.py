@@ -14,7 +14,6 @@ from typing import Any
 
 from course_tools.bench import recipe, run_apart, store, table
 from course_utils.data import encode_sentences, load_reuters, reuters_topics
-from course_utils.errors import UsageError
 from course_utils.evaluation import (
     accuracy,
     macro_f1,
@@ -27,7 +26,6 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import train_test_split
 from sklearn.svm import LinearSVC
 
-COMMAND = "course bench 3 --seeds 2"
 FEWEST_SEEDS = 2
 VOCAB_SIZE, LENGTH = 20_000, 300
 # The Keras copy holds ids; Chollet's book keeps as many words.
@@ -52,27 +50,21 @@ Answers = dict[str, np.ndarray]
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure all tables, print and store them.
+    """Measure all tables, print them, and store them with ``--store``.
 
     Parameters
     ----------
     options : argparse.Namespace
-        ``seeds``: random starts of each network, at least two.
-
-    Raises
-    ------
-    UsageError
-        With fewer.
+        ``seeds``: random starts of each network; two at least.
     """
-    if options.seeds < FEWEST_SEEDS:
-        raise UsageError(f"Lesson 03's bench needs --seeds {FEWEST_SEEDS} or more.")
-    lesson, seeds = recipe(3), range(options.seeds)
+    lesson, seeds = recipe(3), range(max(options.seeds, FEWEST_SEEDS))
+    command = f"course bench 3 --seeds {len(seeds)} --store"
     machines = {**linear(), **run_frozen()}
-    report_frozen(machines)
+    report_frozen(machines, command)
     designs = together(networks(lesson, seed) for seed in seeds)
-    report_designs({**machines, **designs})
+    report_designs({**machines, **designs}, command)
     copy = together(network_46(lesson, seed) for seed in seeds)
-    report_copy({**linear_46(), **copy})
+    report_copy({**linear_46(), **copy}, command)
 
 
 def together(runs: Iterable[Answers]) -> Answers:
@@ -287,46 +279,54 @@ def by_start(
     ]
 
 
-def report_frozen(answers: Answers) -> None:
+def report_frozen(answers: Answers, command: str) -> None:
     """Print and store the table of linear machines, on words and on frozen vectors.
 
     Parameters
     ----------
     answers : dict
         As `linear` and `frozen` give them.
+    command : str
+        What measures them again.
     """
     truth = load_reuters()[1][1]
-    _keep("03_frozen_vectors", HEADS, compare(truth, answers, WEIGHTED))
+    _keep(command, "03_frozen_vectors", HEADS, compare(truth, answers, WEIGHTED))
 
 
-def report_designs(answers: Answers) -> None:
+def report_designs(answers: Answers, command: str) -> None:
     """Print and store the tables of networks on the 52 topics.
 
     Parameters
     ----------
     answers : dict
         As `networks`, `linear` and `frozen` give them.
+    command : str
+        What measures them again.
     """
     truth = load_reuters()[1][1]
-    _keep("03_designs", HEADS, compare(truth, answers, WEIGHTED))
+    _keep(command, "03_designs", HEADS, compare(truth, answers, WEIGHTED))
     pair = answers[f"{ATTENTION}, class weights"], answers[ATTENTION]
-    _keep("03_class_weights", ("attention", *LEADS), by_start(truth, *pair))
+    _keep(command, "03_class_weights", ("attention", *LEADS), by_start(truth, *pair))
 
 
-def report_copy(answers: Answers) -> None:
+def report_copy(answers: Answers, command: str) -> None:
     """Print and store the table of the 46 topics.
 
     Parameters
     ----------
     answers : dict
         As `network_46` and `linear_46` give them.
+    command : str
+        What measures them again.
     """
     truth = load_reuters("keras")[1][1]
-    _keep("03_topics_46", HEADS, compare(truth, answers, WEIGHTED))
+    _keep(command, "03_topics_46", HEADS, compare(truth, answers, WEIGHTED))
 
 
-def _keep(name: str, columns: Sequence[str], rows: list[list[str]]) -> None:
-    store(name, COMMAND, columns, rows)
+def _keep(
+    command: str, name: str, columns: Sequence[str], rows: list[list[str]]
+) -> None:
+    store(name, command, columns, rows)
     print(table([columns, *rows]), flush=True)
 
 

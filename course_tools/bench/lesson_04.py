@@ -62,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure, print and store one table for each set of photos.
+    """Measure, print and, with ``--store``, keep one table for each set of photos.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> None:
     import course_utils
 
     course_utils.setup()
-    command = "course bench 4"
+    command = "course bench 4 --store"
     command += " --animals FOLDER" * (options.animals is not None)
     if options.v1:
         command += f" --v1 FILE --alpha {options.alpha:g}"
