@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import grp
-import pwd
 import secrets
 import shutil
 import signal
@@ -29,17 +27,23 @@ class Account:
     @property
     def uid(self) -> int:
         """The account's number, by which its processes are found."""
+        import pwd
+
         return pwd.getpwnam(self.name).pw_uid
 
     @property
     def home(self) -> Path:
         """The account's home folder."""
+        import pwd
+
         return Path(pwd.getpwnam(self.name).pw_dir)
 
 
 @contextlib.contextmanager
 def accounts(number: int, group: str) -> Iterator[list[Account]]:
     """Make accounts of this machine in a group, and remove them in all cases."""
+    import grp
+
     try:
         grp.getgrnam(group)
     except KeyError:
@@ -55,7 +59,7 @@ def accounts(number: int, group: str) -> Iterator[list[Account]]:
             subprocess.run(
                 ["chpasswd"],
                 input=f"{account.name}:{account.password}",
-                text=True,
+                encoding="utf-8",
                 check=True,
             )
         yield made

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from course_tools.lessons import ROOT
 from course_tools.supply.lock import LEFT_OUT, LOCKS, versions
+from course_utils.commands import set_up
 
 from packaging.utils import canonicalize_name
 
@@ -35,7 +36,9 @@ def main() -> int:
     with open(ROOT / "pyproject.toml", "rb") as stream:
         ours = tomllib.load(stream)["project"]["name"]
     if installed.pop(canonicalize_name(ours), None) is None:
-        print("The course is not installed in this environment; run: make setup")
+        print(
+            f"The course is not installed in this environment: run `{set_up('lab')}`."
+        )
         return 1
     found = [*unexpected(installed), *gaps()]
     for package in installed.values():
@@ -43,7 +46,7 @@ def main() -> int:
     print("\n".join(found))
     print(f"{len(installed)} packages: {len(found) or 'nothing'} to mend")
     if found:
-        print("To make the environment anew: rm -r .venv && make setup")
+        print(f"To make the environment again: remove .venv, then `{set_up('lab')}`.")
     return bool(found)
 
 
@@ -64,7 +67,7 @@ def unexpected(installed: dict[str, metadata.Distribution]) -> Iterator[str]:
 def gaps() -> Iterator[str]:
     """Repeat what ``pip check`` misses, less what is left out on purpose."""
     check = [sys.executable, "-m", "pip", "--disable-pip-version-check", "check"]
-    told = subprocess.run(check, capture_output=True, text=True).stdout
+    told = subprocess.run(check, capture_output=True, encoding="utf-8").stdout
     ours = ["No broken requirements", *(f" requires {name}, " for name in LEFT_OUT)]
     for line in told.splitlines():
         if not any(words in line for words in ours):
