@@ -53,8 +53,15 @@ def test_the_keras_copy_is_loaded_from_its_own_file(monkeypatch, tmp_path):
     imdb = import_keras().src.datasets.imdb
     shutil.copy(ORIGINALS / "imdb.npz", tmp_path)
     monkeypatch.setattr("course_utils.data.imdb.fetch", lambda name: tmp_path)
-    monkeypatch.setattr(imdb, "get_file", lambda fname, **_: fname)
-    (x_train, y_train), (x_test, y_test) = load_imdb("keras", num_words=10_000)
+    file = str(tmp_path / "imdb.npz")
+    monkeypatch.setattr(imdb, "get_file", lambda **_: file)
+    ours, theirs = (
+        load_imdb("keras", num_words=10_000),
+        imdb.load_data(num_words=10_000),
+    )
+    for (x, y), (keras_x, keras_y) in zip(ours, theirs, strict=True):
+        assert x.tolist() == keras_x.tolist() and y.tolist() == keras_y.tolist()
+    (x_train, y_train), (x_test, y_test) = ours
     assert len(x_train) == len(x_test) == 25_000
     assert max(max(ids) for ids in x_train) == 9_999
     assert y_train.mean() == y_test.mean() == 0.5

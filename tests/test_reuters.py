@@ -30,11 +30,9 @@ def stories():
 @pytest.fixture
 def keras_copy(monkeypatch, tmp_path):
     """Stand in for the download: the published content, but not its bytes."""
-    reuters = import_keras().src.datasets.reuters
     for name in ("reuters.npz", "reuters_word_index.json"):
         shutil.copy(ORIGINALS / name, tmp_path)
     monkeypatch.setattr("course_utils.data.reuters.fetch", lambda name: tmp_path)
-    monkeypatch.setattr(reuters, "get_file", lambda fname, **_: fname)
     return tmp_path
 
 
@@ -118,6 +116,21 @@ def test_the_keras_copy_is_loaded_from_its_own_file(keras_copy):
     topics = reuters_topics("keras")
     assert len(topics) == 46 == len(np.unique(y_train))
     assert topics[np.bincount(y_train).argmax()] == "earn"
+
+
+@needs_originals
+@pytest.mark.parametrize("num_words", [None, 1_000])
+def test_the_keras_copy_is_what_keras_itself_gives(keras_copy, monkeypatch, num_words):
+    reuters = import_keras().src.datasets.reuters
+    file = str(keras_copy / "reuters.npz")
+    monkeypatch.setattr(reuters, "get_file", lambda **_: file)
+    for ours, theirs in zip(
+        load_reuters("keras", num_words=num_words),
+        reuters.load_data(num_words=num_words),
+        strict=True,
+    ):
+        assert ours[0].tolist() == theirs[0].tolist()
+        assert ours[1].tolist() == theirs[1].tolist()
 
 
 @needs_originals

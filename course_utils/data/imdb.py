@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from course_utils.data.fetch import fetch
-from course_utils.frameworks import import_keras
+from course_utils.data.keras_copies import read_keras_copy
 
 import numpy as np
 
@@ -54,10 +54,8 @@ def load_imdb(
     if source == "text":
         return _load_text(test_size, seed)
     if source == "keras":
-        # Keras verifies the digest once more before it reads the file.
         path = fetch("imdb-keras") / "imdb.npz"
-        imdb = import_keras().datasets.imdb
-        return imdb.load_data(path=str(path), num_words=num_words)
+        return read_keras_copy(path, num_words=num_words)
     raise ValueError(f"source is {source!r}; choose 'text' or 'keras'.")
 
 
