@@ -388,6 +388,9 @@ def _fingerprint(value: Any) -> Any:
         return [_fingerprint(part) for part in value]
     if isinstance(value, set | frozenset):
         return frozenset(value)
+    if hasattr(value, "tocoo"):  # a sparse matrix
+        cells = value.tocoo()
+        return [value.shape, *map(_fingerprint, (cells.row, cells.col, cells.data))]
     if hasattr(value, "to_numpy"):  # a Series or a table of pandas
         return [_fingerprint(value.to_numpy()), [str(n) for n in value.axes]]
     # By text, as NaN does not equal itself.
@@ -398,8 +401,9 @@ def _told_of_change(changed: set[str]) -> str:
     if not changed:
         return ""
     names = " and ".join(sorted(changed))
+    itself = "itself" if len(changed) == 1 else "themselves"
     return (
-        f"Your function changed {names} itself, which other cells use too. Work on a "
+        f"Your function changed {names} {itself}, which other cells use too. Work on a "
         "copy: `.copy()` makes one, and `a = a + b` writes a new array where `a += b` "
         "changes the old one."
     )

@@ -57,6 +57,29 @@ def _indexed_once(answer: Answer) -> None:
             f"The vectors are right, but your code read the table {table.reads} "
             "times, in a loop: index it once, with all ids."
         )
+    large, ids = np.ones((900, 40), np.float32), np.arange(60_000).reshape(300, 200)
+    ids %= len(large)
+    slower = _times_as_long(lambda: answer(large, ids), lambda: large[ids])
+    if slower > TOO_SLOW:
+        fail(
+            f"The vectors are right, and took {slower:.0f} times as long as one "
+            "indexing operation: index the table once, with all ids, without a loop."
+        )
+
+
+# A product with a sparse matrix takes a few times as long as indexing, a loop hundreds.
+TOO_SLOW = 25
+
+
+def _times_as_long(work: Callable[[], Any], beside: Callable[[], Any]) -> float:
+    """Ratio of processor times, of the fastest of three calls each, in turn."""
+    times: tuple[list[float], list[float]] = [], []
+    for _ in range(3):
+        for one, spent in zip((work, beside), times, strict=True):
+            start = time.process_time()
+            one()
+            spent.append(time.process_time() - start)
+    return min(times[0]) / max(min(times[1]), 1e-4)
 
 
 def _nearly(got: Any, expected: Any, *given: Any) -> str | None:
@@ -105,7 +128,7 @@ def _nearly(got: Any, expected: Any, *given: Any) -> str | None:
     },
     slip=_nearly,
     then=_indexed_once,
-    passed="One indexing operation does what the next cell needs a product of (8·20) × "
+    passed="A look-up does what the next cell needs a product of (8·20) × "
     "vocab_size × 64 for. It is what an embedding layer does in its forward pass.",
     # The lesson times the look-up: a list or a tensor would be copied each time.
     exact=True,
@@ -123,24 +146,19 @@ def _each_cell_once(answer: Answer) -> None:
     numbers = rng.integers(1, 9, n_cells).astype(np.float32)
     counts = sparse.coo_matrix((numbers, (row, column)), shape=(size, size))
     counts = (counts + counts.T).tocoo()
-    before = counts.data.copy()
-    start = time.process_time()
     _, peak = measured(answer, counts)
-    if not np.array_equal(before, counts.data):
-        fail(
-            "Your function changed `counts.data` itself, which other cells use too: "
-            "write `a = a / b`, which makes a new array, and not `a /= b`."
-        )
     if peak > 4 * size**2:
         fail(
             "The numbers are right, but your code fills the whole square: with 10,000 "
             "words that is several times 400 MB. Compute with `counts.data` alone, one "
             "number for each filled cell."
         )
-    if time.process_time() - start > 5:
+    slower = _times_as_long(lambda: answer(counts), lambda: ppmi_or(counts, 0.75))
+    if slower > TOO_SLOW:
         fail(
-            "The numbers are right, but a loop over five million cells takes minutes: "
-            "index arrays with `counts.row` and `counts.col`, all cells at once."
+            f"The numbers are right, but a loop over the cells takes {slower:.0f} "
+            "times as long as arrays do: index arrays with `counts.row` and "
+            "`counts.col`, all cells at once."
         )
 
 
@@ -188,12 +206,33 @@ def _each_cell_once(answer: Answer) -> None:
             ),
             0,
         ),
+        "Raise the sums themselves to the power, then divide by the sum of the powers; "
+        "powers of shares do not add up to 1.": lambda n, a=0.75: ppmi_or(
+            n, a, chance=lambda total: (total / total.sum()) ** a
+        ),
+        "p(c | w) divides by the sum of row w, and the p(c) of all contexts add up to "
+        "1: with other sums every logarithm falls below 0.": (
+            lambda n, a=0.75: ppmi_or(n, a, chance=lambda total: total**a),
+            lambda n, a=0.75: ppmi_or(n, a, own=lambda total: total.sum() + 0 * total),
+        ),
+        "The power belongs to the contexts alone: the row's sum stays as it is.": (
+            lambda n, a=0.75: ppmi_or(n, a, own=lambda total: total**a)
+        ),
+        "n_w is the sum of the counts in row w, not how many cells are filled: "
+        "`np.bincount` needs `weights=counts.data`.": (
+            lambda n, a=0.75: ppmi_or(n, a, cells=True)
+        ),
+        "Keep the cells that are 0: one value for each filled cell.": (
+            lambda n, a=0.75: (lambda values: values[values > 0])(ppmi_or(n, a))
+        ),
         "log(1 + x) is never negative, so nothing is cut off: take the logarithm of "
         "the ratio itself.": lambda n, a=0.75: ppmi_or(n, a, log=np.log1p),
         "Return one value for each filled cell, in the order of counts.data, not a "
         "square.": lambda n, a=0.75: n.toarray(),
     },
     then=_each_cell_once,
+    advice="`counts.sum(axis=1)` is a matrix of shape (n, 1), which behaves unlike an "
+    "array: `np.asarray(…).ravel()` makes an array of shape (n,).",
     passed="A cell is now 0 unless two words meet more often than chance would have "
     "it; common words such as “the” lose their lead.",
     atol=1e-4,
@@ -340,6 +379,10 @@ def _fit_for_later_cells(answer: Answer) -> None:
             lambda t, r, n: -np.sort(-_cosines(t, r))[1 : n + 1],
             lambda t, r, n: _cosines(t, r),
         ),
+        "Rows that are equal to row {row} are neighbours too: leave out its number "
+        "only.": lambda t, r, n: np.array(
+            [i for i in np.argsort(-_cosines(t, r)) if _cosines(t, r)[i] < 0.99999][:n]
+        ),
         "Return the row numbers alone.": (
             lambda t, r, n: np.ones((2, n)),
             lambda t, r, n: np.ones((n, 2)),
@@ -376,6 +419,10 @@ def _questions() -> Iterator[Case]:
         yield Case(table.astype(np.float32), a, b, c)
     # A question about a word itself, as when plural and singular are the same.
     yield Case(table.astype(np.float32), 40, 41, 41)
+    # All answers that are left point away; one of them equals row b.
+    away = np.array([[1, 0], [1, 0.2], [1, 0.1], [-1, 0.9], [-1, 0.1]], np.float32)
+    yield Case(away, 0, 1, 2)
+    yield Case(np.vstack([away, away[1:2]]), 0, 1, 2)
 
 
 def _offset(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
@@ -445,6 +492,19 @@ def _a_place(answer: Answer) -> None:
             _found(lambda a, b, c: b - a)
         ),
         "That is the nearest to c alone: where is b − a?": _found(lambda a, b, c: c),
+        "Where is a? You took b + c.": _found(lambda a, b, c: b + c),
+        "You took rows a, b and c out before ranking, and the rows after them moved "
+        "up: the numbers no longer fit.": lambda t, a, b, c: np.delete(
+            _by_cosine(t, _offset(*_units(t)[[a, b, c]])), [a, b, c]
+        ).argmax(),
+        "The cosines of a, b and c must be lower than any: set them to −np.inf, not to "
+        "0.": lambda t, a, b, c: (
+            _by_cosine(t, _offset(*_units(t)[[a, b, c]]))
+            * ~np.isin(np.arange(len(t)), [a, b, c])
+        ).argmax(),
+        "You divided columns by their length; each row has its own (axis=1).": (
+            lambda t, *asked: _found(unit=False, score=np.matmul)(_units(t.T).T, *asked)
+        ),
         "Scale the three rows to length 1 before you add and subtract them.": (
             _found(unit=False)
         ),
@@ -490,14 +550,19 @@ def _word_sets() -> Iterator[Case]:
     yield Case(first, second, np.eye(3)[:1], np.eye(3)[1:2])
 
 
-def _effect(scale: Callable[[np.ndarray], np.ndarray], deviation: Any) -> Answer:
+def _effect(
+    scale: Callable[[np.ndarray], np.ndarray],
+    deviation: Any,
+    inner: Any = np.mean,
+    outer: Any = np.mean,
+) -> Answer:
     def answer(*sets: np.ndarray) -> float:
         first, second, left, right = (scale(one.astype(float)) for one in sets)
         one, other = (
-            (w @ left.T).mean(axis=1) - (w @ right.T).mean(axis=1)
+            inner(w @ left.T, axis=1) - inner(w @ right.T, axis=1)
             for w in (first, second)
         )
-        return float((one.mean() - other.mean()) / deviation(one, other))
+        return float((outer(one) - outer(other)) / deviation(one, other))
 
     return answer
 
@@ -546,6 +611,23 @@ _effect_of = _effect(_units, _pooled)
             lambda first, second, left, right: _effect(lambda rows: rows, _pooled)(
                 first, second, _units(left), _units(right)
             ),
+        ),
+        "Take the mean of the cosines with each word of `left` and `right`, not the "
+        "cosine with their mean vector.": lambda *sets: _effect(_units, _pooled)(
+            *sets[:2], *(_units(one).mean(axis=0, keepdims=True) for one in sets[2:])
+        ),
+        "Means, not sums: the sets differ in size.": (
+            _effect(_units, _pooled, inner=np.sum),
+            _effect(_units, _pooled, outer=np.sum),
+        ),
+        "You divided by the variance; `np.std` is its square root.": _effect(
+            _units, lambda one, other: np.var(np.r_[one, other])
+        ),
+        "The standard deviation is that of both sets, not of `first` alone.": _effect(
+            _units, lambda one, other: one.std() or 1.0
+        ),
+        "You divided columns by their length; each row has its own (axis=1).": _effect(
+            lambda rows: _units(rows.T).T, _pooled
         ),
         "That is the leaning of each word; I asked for one number.": (
             lambda first, second, left, right: np.ones(len(first) + len(second)),

@@ -55,12 +55,15 @@ def ppmi_or(counts: sparse.coo_matrix, alpha: float, **other: Any) -> np.ndarray
     """Compute PPMI, or what a mistake makes of it."""
     total = np.asarray(counts.sum(axis=1)).ravel().astype(float)
     row, column = counts.row, counts.col
-    chance = total**alpha / (total**alpha).sum()
+    if other.get("cells"):
+        total = np.bincount(counts.row, minlength=len(total)).astype(float)
+    shares = other.get("chance", lambda sums: sums**alpha / (sums**alpha).sum())
+    own, chance = other.get("own", lambda sums: sums)(total), shares(total)
     if other.get("words"):
         own, chance = chance, total / total.sum()
         values = np.log(counts.data / total.sum() / (own[row] * chance[column]))
     else:
-        values = other.get("log", np.log)(counts.data / (total[row] * chance[column]))
+        values = other.get("log", np.log)(counts.data / (own[row] * chance[column]))
     return values if other.get("signed") else np.maximum(values, 0)
 
 
@@ -132,7 +135,9 @@ def judge(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    plain, labels = fit[0][:N_TEXTS], np.asarray(fit[1][:N_TEXTS])
+    # Drawn anew, so that labels which the notebook holds do not fit the texts' order.
+    drawn = np.random.default_rng(19).permutation(len(fit[0]))[:N_TEXTS]
+    plain, labels = np.asarray(fit[0], object)[drawn], np.asarray(fit[1])[drawn]
     texts, new_texts = _enciphered(plain), _enciphered(valid[0])
     encode = build(texts)
     if encode is None or encode is ... or encode is NotImplemented:
@@ -148,12 +153,15 @@ def judge(
             "of encode."
         )
     few = _columns(encode, new_texts[:9])
-    if not np.allclose(few, new_rows[:9], rtol=1e-3, atol=1e-3 * np.abs(rows).max()):
+    if few.shape[1] != new_rows.shape[1] or not np.allclose(
+        few, new_rows[:9], rtol=1e-3, atol=1e-3 * np.abs(rows).max()
+    ):
         fail(
             "The same text got another row beside other texts: encode must not learn "
             "from the texts that it gets, and must not draw random numbers."
         )
     _columns(encode, np.array(["", "qqqq zzzz"], object))
+    _columns(encode, np.array(["qqqq"], object))
 
     def answers(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
@@ -182,7 +190,11 @@ def _why_low(rows: np.ndarray, score: Interval) -> str:
             "check's alphabet is another; use only what was built from `texts`."
         )
     if score.high < 0.68:
-        return "A table of random numbers does as well: does the order of ids fit?"
+        return (
+            "A table of random numbers does as well. A vocabulary or a table of the "
+            "lesson does not fit the check's secret letters: build everything from "
+            "`texts`. If you did, do the rows of your table fit the ids?"
+        )
     return (
         "Do the counts go through PPMI before the SVD, and are there several thousand "
         "words and nearly 50 columns?"

@@ -46,6 +46,11 @@ def by_csr(counts, smoothing=0.75):
     return pd.Series(values.clip(min=0))
 
 
+def by_lists(table, ids):
+    rows = np.asarray(table).tolist()
+    return np.array([[rows[i] for i in line] for line in ids.tolist()], table.dtype)
+
+
 def in_place(counts, smoothing=0.75):
     values = by_probabilities(counts, smoothing)
     counts.data *= 2
@@ -58,10 +63,11 @@ def whole_square(counts, smoothing=0.75):
 
 
 def cell_by_cell(counts, smoothing=0.75):
-    values = by_probabilities(counts, smoothing)
-    for _ in range(60):
-        values = np.array([float(value) for value in values])
-    return values
+    total = np.asarray(counts.sum(axis=1)).ravel()
+    chance = total**smoothing / (total**smoothing).sum()
+    cells = zip(counts.data, counts.row, counts.col, strict=True)
+    ratios = (number / total[w] / chance[c] for number, w, c in cells)
+    return np.array([max(0.0, float(np.log(ratio))) for ratio in ratios])
 
 
 def by_sorting(table, a, b, c):
@@ -194,6 +200,7 @@ ANSWERS = {
         ],
         wrong=[
             (lambda table, ids: table[ids].tolist(), "need a NumPy array"),
+            (by_lists, "times as long as one indexing operation"),
             (
                 lambda table, ids: np.array([[table[i] for i in row] for row in ids]),
                 "in a loop",
@@ -211,9 +218,9 @@ ANSWERS = {
     "ppmi": Answers(
         right=[by_probabilities, by_csr],
         wrong=[
-            (in_place, "changed `counts.data` itself"),
+            (in_place, "changed `counts` itself"),
             (whole_square, "fills the whole square"),
-            (cell_by_cell, "a loop over five million cells"),
+            (cell_by_cell, "a loop over the cells"),
             (lambda counts, smoothing=0.75: None, "returned None"),
             (lambda counts, smoothing=0.75: counts, "expected numbers"),
         ],
