@@ -69,10 +69,10 @@ def _canvas(width, height, x, y):
 @figure
 def onehot() -> Figure:
     drawing, ax = _canvas(9, 4.1, (-2.7, 15.2), (-2.6, 6.2))
-    columns = ["<pad>", "<unk>", "the", "and", "a", None, "film", None]
+    columns = ["<pad>", "<unk>", "the", "a", "and", None, "film", None]
     columns += ["awful", None, "terrible", None]
-    ids = {"<pad>": 0, "<unk>": 1, "the": 2, "and": 3, "a": 4, "film": 19}
-    ids |= {"awful": 377, "terrible": 394}
+    ids = {"<pad>": 0, "<unk>": 1, "the": 2, "a": 3, "and": 4, "film": 19}
+    ids |= {"awful": 375, "terrible": 397}
     words = ["the", "terrible", "awful", "film"]
     for x, column in enumerate(columns):
         if column is None:
@@ -113,7 +113,7 @@ def embedding() -> Figure:
     table[3] = [1.7, -0.9, 0.3, -2.1, 0.8]
     paint = plt.get_cmap("cividis")
     colors = paint(0.5 + table / 5)
-    rows = ["0  <pad>", "1  <unk>", "⋮", "19  film", "⋮", "9999  lifelong"]
+    rows = ["0  <pad>", "1  <unk>", "⋮", "19  film", "⋮", "9999  indulgence"]
 
     def draw_row(x, y, row, edge="white"):
         for column in range(5):
