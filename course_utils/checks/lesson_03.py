@@ -75,8 +75,12 @@ def _most(labels: np.ndarray) -> Any:
         "largest count, not the place.": lambda train, test: np.mean(
             test == np.unique(train, return_counts=True)[1].argmax()
         ),
-        "That topic stands in neither array. Did you use a number or a variable of the "
-        "notebook?": lambda train, test: np.mean(test == 12),
+        "No test story has that label. `argmax` of the counts is the topic, `max` is "
+        "its count; and take the labels from the arguments, not from variables of the "
+        "notebook.": lambda train, test: np.mean(test == 12),
+        "Divide by the number of test stories, not of training stories.": (
+            lambda train, test: np.sum(test == _most(train)) / len(train)
+        ),
     },
     slip=_rounded,
     # As an array: the next cell can print a tensor, but no array of one axis.
@@ -127,6 +131,12 @@ F1_MISTAKES: dict[str, Callable[[Any], Any]] = {
     "counts with 0.": lambda p: p.f1.sum() / np.sum(p.named > 0),
     "You left out the last topic.": lambda p: p.f1[:-1].mean(),
     "You left out topic 0.": lambda p: p.f1[1:].mean(),
+    "You left out topic 0; `range(n_topics)` begins at 0.": (
+        lambda p: p.f1[1:].sum() / len(p.f1)
+    ),
+    "A topic that no story has and no answer names counts 0, not 1.": lambda p: np.mean(
+        np.where(p.stories + p.named > 0, p.f1, 1)
+    ),
     "You divided by 52, the number of topics in the notebook; here there are n_topics "
     "= {n_topics}.": lambda p: p.f1.sum() / 52,
     "A story that has the topic and is answered with it counts twice in the "
@@ -223,6 +233,18 @@ def _unequal(got: Any, expected: Any, labels: np.ndarray, n_topics: int) -> str:
                 where=_count(labels, k) > 0,
             )
         ),
+        "`np.bincount` ends at the largest label that occurs; `minlength=n_topics` "
+        "counts the others too. And a topic without a story divides by 0: it weighs "
+        "0.": lambda labels, k: np.divide(
+            len(labels),
+            k * np.bincount(labels),
+            out=np.full(labels.max() + 1, np.inf),
+            where=np.bincount(labels) > 0,
+        ),
+        "Those are whole numbers: `/` divides, `//` rounds down, and an array of ints "
+        "drops what stands behind the point.": _over_counts(
+            lambda counts, n, k: n // (k * counts)
+        ),
         "A topic without a story gets 0; yours got the weight of a topic with "
         "one.": lambda labels, k: len(labels) / (k * np.maximum(_count(labels, k), 1)),
         "Those are the counts; a topic with more stories needs a smaller "
@@ -301,8 +323,14 @@ def prepare(answer: Answer) -> str:
         texts[1] += " zinnober zinnober"
         texts.append("?")
         vocabulary = Vocabulary.from_texts(texts[:1] + [" ".join(words)], size)
-        for batch in (texts, np.array(texts[::-1][2:], dtype=object)):
-            rows = _expect_ids(answer(batch, vocabulary, length), len(batch), length)
+        short = texts[1::2]  # no story fills a row
+        for batch in (texts, np.array(texts[::-1][2:], dtype=object), short):
+            try:
+                got = answer(batch, vocabulary, length)
+            except ValueError as error:
+                error.add_note(f"The {len(batch)} texts: {batch!r}. One has no words.")
+                raise
+            rows = _expect_ids(got, len(batch), length)
             for text, row in zip(batch, rows.tolist(), strict=True):
                 ids = [vocabulary.index.get(word, 1) for word in tokenize(text)]
                 fit = [row == good for good in _each_way(ids, length)]
@@ -342,7 +370,9 @@ def _mistake_in(row: list[int], ids: list[int], length: int) -> str:
     short = _each_way(ids, length - 1)
     gap = [row for some in short for row in ([*some, 0], [0, *some])]
     mixed = [row for good in _each_way(ids, length) if sorted(good) == sorted(row)]
+    middle = np.trim_zeros(np.array(row)).tolist() == ids
     slips = {
+        "there are zeros on both sides; put them all on one.": [row] * middle,
         "you left out words that are not in the vocabulary; they keep id 1, so that "
         "the network sees that something stood there.": _each_way(known, length),
         "you filled up with 1; padding is 0.": _each_way(ids, length, fill=1),
