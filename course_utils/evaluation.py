@@ -7,7 +7,7 @@ Tibshirani (1993), *An Introduction to the Bootstrap*, chapter 13.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +133,10 @@ def bootstrap(
         If there are no items, or not as many answers as labels.
     """
     truth, answers = _of_one_length(truth, answers)
+    if score is accuracy and answers.ndim == 1:  # the same, in less time
+        right = (truth == answers).astype(np.int8)
+        draws = _means(right, _draws(len(truth), groups, n_draws, seed))
+        return _interval(accuracy(truth, answers), draws, level)
     draws = [
         score(truth[rows], answers[rows])
         for rows in _draws(len(truth), groups, n_draws, seed)
@@ -176,6 +180,10 @@ def paired_bootstrap(
         As `bootstrap`.
     """
     truth, first, second = _of_one_length(truth, first, second)
+    if score is accuracy and first.ndim == second.ndim == 1:
+        lead = (truth == first).astype(np.int8) - (truth == second)
+        draws = _means(lead, _draws(len(truth), groups, n_draws, seed))
+        return _interval(float(np.mean(lead)), draws, level)
     draws = [
         score(truth[rows], first[rows]) - score(truth[rows], second[rows])
         for rows in _draws(len(truth), groups, n_draws, seed)
@@ -225,20 +233,25 @@ def _of_one_length(*arrays: ArrayLike) -> list[np.ndarray]:
     return made
 
 
+def _means(values: np.ndarray, draws: Iterable[np.ndarray]) -> list[float]:
+    return [int(values[rows].sum(dtype=np.int32)) / len(rows) for rows in draws]
+
+
 def _draws(
     n_items: int, groups: ArrayLike | None, n_draws: int, seed: int
-) -> Sequence[np.ndarray]:
+) -> Iterable[np.ndarray]:
+    """Rows of each draw, one draw at a time: all of them take much memory."""
     rng = np.random.default_rng(seed)
     if groups is None:
-        return [rng.integers(0, n_items, n_items) for _ in range(n_draws)]
+        return (rng.integers(0, n_items, n_items) for _ in range(n_draws))
     names, member = np.unique(np.asarray(groups), return_inverse=True)
     if len(member) != n_items:
         raise ValueError(f"There are {n_items} items and {len(member)} groups.")
     rows = [np.flatnonzero(member == name) for name in range(len(names))]
-    return [
+    return (
         np.concatenate([rows[g] for g in rng.integers(0, len(rows), len(rows))])
         for _ in range(n_draws)
-    ]
+    )
 
 
 def _interval(value: float, draws: Any, level: float) -> Interval:

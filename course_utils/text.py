@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 # Of a text from `_plain`: beyond ASCII only letters, marks and digits are left.
 LATER = "\x80-\U0010ffff"
@@ -156,11 +158,47 @@ class Vocabulary:
         ValueError
             When `size` leaves no room for a word.
         """
-        if size < 3:
-            raise ValueError(f"size is {size}; two ids are special, so take 3 or more.")
-        counts = Counter(word for text in as_list(texts) for word in tokenize(text))
-        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        return cls([word for word, _ in ranked[: size - 2]])
+        _expect_room(size)
+        counts: Counter[str] = Counter()
+        for text in as_list(texts):
+            counts.update(tokenize(text))
+        return cls(_most_frequent(counts, size))
+
+    @classmethod
+    def encoded(
+        cls, texts: Iterable[str], size: int
+    ) -> tuple[Vocabulary, list[np.ndarray]]:
+        """Make a vocabulary and encode the same texts, in half the time.
+
+        Parameters
+        ----------
+        texts, size
+            As for `from_texts`.
+
+        Returns
+        -------
+        tuple of Vocabulary and list of numpy.ndarray of int32
+            As `from_texts` and `encode` give them, one array a text.
+
+        Raises
+        ------
+        ValueError
+            As `from_texts`.
+        """
+        _expect_room(size)
+        # Each word gets the number of words before it: texts are split once only.
+        numbers: defaultdict[str, int] = defaultdict()
+        numbers.default_factory = numbers.__len__
+        lists = [
+            np.array([numbers[word] for word in tokenize(text)], np.int32)
+            for text in as_list(texts)
+        ]
+        every = np.concatenate([*lists, np.zeros(0, np.int32)])
+        times = np.bincount(every, minlength=len(numbers)).tolist()
+        counts = dict(zip(numbers, times, strict=True))
+        made = cls(_most_frequent(counts, size))
+        ids = np.array([made.index.get(word, 1) for word in numbers], np.int32)
+        return made, [ids[places] for places in lists]
 
     def __len__(self) -> int:
         """Count the ids, the two special ones included."""
@@ -196,3 +234,13 @@ class Vocabulary:
             The words, separated by spaces.
         """
         return " ".join(self.words[number] for number in ids if number)
+
+
+def _expect_room(size: int) -> None:
+    if size < 3:
+        raise ValueError(f"size is {size}; two ids are special, so take 3 or more.")
+
+
+def _most_frequent(counts: Mapping[str, int], size: int) -> list[str]:
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [word for word, _ in ranked[: size - 2]]

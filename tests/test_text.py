@@ -105,3 +105,14 @@ def test_an_empty_text_has_no_ids():
 def test_a_size_without_room_for_a_word_is_refused():
     with pytest.raises(ValueError, match="two ids are special"):
         Vocabulary.from_texts(TEXTS, 2)
+
+
+def test_texts_split_once_get_the_same_vocabulary_and_ids():
+    texts = [*TEXTS, "", "naïve FILM, the\u2019s film", "zebra yak zebra"]
+    for size in (3, 5, 100):
+        vocabulary, lists = Vocabulary.encoded(texts, size)
+        assert vocabulary.words == Vocabulary.from_texts(texts, size).words
+        assert [row.tolist() for row in lists] == [vocabulary.encode(t) for t in texts]
+    with pytest.raises(ValueError, match="3 or more"):
+        Vocabulary.encoded(texts, 2)
+    assert Vocabulary.encoded([], 5)[1] == []

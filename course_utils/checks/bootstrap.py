@@ -171,7 +171,7 @@ def _close_to(got: Any, expected: Any, *_: Any) -> bool:
     atol=DRAWN,
     passed="Both models answered the same reviews in each draw. If zero lies outside, "
     "the difference is more than the choice of reviews explains; if it lies inside, "
-    "nobody is ahead.",
+    "these items cannot rank the two.",
 )
 def difference_interval(
     truth: np.ndarray,
