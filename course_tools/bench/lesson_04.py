@@ -8,6 +8,7 @@ system. `--animals` and `--v1` add the photos and the network of the original re
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from course_tools.bench import store, table
 from course_utils.data import load_mobilenet_v2, load_photos, scale_pixels
 from course_utils.evaluation import (
     Interval,
+    accuracy,
     bootstrap,
     mean_interval,
     paired_bootstrap,
@@ -172,22 +174,25 @@ class _Work:
                 z = keras.layers.Dense(units, activation="relu")(z)
             z = keras.layers.Dense(int(y.max()) + 1, activation="softmax")(z)
             model = keras.Model(base.input, z)
+            ask = functools.partial(_answers, model)
             for number, layer in enumerate(model.layers):
                 layer.trainable = number >= 20
             history = _fit(model, 1e-3, x[fit], y[fit], self.epochs(5))
-            claimed = history.history["accuracy"][-1]
-            after = (_outputs(model, x[fit]).argmax(axis=1) == y[fit]).mean()
-            held[out] = _outputs(model, x[out]).argmax(axis=1)
+            parts = [history.history["accuracy"][-1], accuracy(y[fit], ask(x[fit]))]
+            held[out] = ask(x[out])
             _recompute_averages(model, x[np.random.default_rng(0).permutation(fit)])
-            again = (_outputs(model, x[fit]).argmax(axis=1) == y[fit]).mean()
-            mended[out] = _outputs(model, x[out]).argmax(axis=1)
-            scores.append((claimed, float(after), float(again)))
-        means = [mean_interval(column) for column in zip(*scores, strict=True)]
-        self.note("recipe, training photos, while training", means[0])
-        self.note("recipe, training photos, afterwards", means[1])
-        self.judge("recipe, held-out photos", held)
-        self.note("recipe, training photos, averages recomputed", means[2])
-        self.judge("recipe, held-out photos, averages recomputed", mended)
+            scores.append((*parts, accuracy(y[fit], ask(x[fit]))))
+            mended[out] = ask(x[out])
+        claimed, after, again = np.array(scores).T
+        self.note("recipe, training, while training", mean_interval(claimed))
+        self.note("recipe, training, afterwards", mean_interval(after))
+        self.note("recipe, training, recomputed", mean_interval(again))
+        changed = mean_interval(again - after)
+        self.note("recipe, training, recomputed − afterwards", changed)
+        self.judge("recipe, held-out, afterwards", held)
+        self.judge("recipe, held-out, recomputed", mended)
+        self.compare("recipe, held-out, recomputed", "recipe, held-out, afterwards")
+        self.compare("V2, frozen features", "recipe, held-out, recomputed")
 
     def scratch(self) -> None:
         """Train a small convolutional network of its own, with augmentation."""
@@ -277,6 +282,11 @@ def _outputs(model: Any, x: np.ndarray) -> np.ndarray:
     return np.concatenate([np.asarray(model(part, training=False)) for part in parts])
 
 
+def _answers(model: Any, x: np.ndarray) -> np.ndarray:
+    """Most probable class of each photo, in inference mode."""
+    return _outputs(model, x).argmax(axis=1)
+
+
 def _changes() -> list[Any]:
     """Augmentation, as layers."""
     layers = import_keras().layers
@@ -289,6 +299,7 @@ def _changes() -> list[Any]:
 
 def _fit(model: Any, rate: float, x: np.ndarray, y: np.ndarray, epochs: int) -> Any:
     adam = import_keras().optimizers.Adam(rate)
+    adam.build(model.trainable_variables)  # else its first step is traced twice
     model.compile(
         adam, "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False
     )
