@@ -40,7 +40,11 @@ def run(options: argparse.Namespace) -> None:
     data = load_imdb()
     few = _rows_of_few(lesson, *data[0])
     _keep("02_few_labels", command, ["model", "labels", *FEW_COLUMNS], few)
-    rows = [[name, *_digits(one)] for name, one in full_size(lesson, data, seeds)]
+    rows = [
+        # One number, without a random start, has no interval over starts.
+        [name, *(_digits(one) if one.low < one.high else [*_digits(one)[:1], "", ""])]
+        for name, one in full_size(lesson, data, seeds)
+    ]
     _keep("02_seeds", command, ["model", "test accuracy", "from", "to"], rows)
 
 

@@ -29,6 +29,10 @@ def _two_models() -> list[Case]:
             f"{size:,} labels, two models' answers, n_draws = 3000 and seed = {seed}"
         )
         cases.append(Case(truth, first, second, 3_000, seed, given=given))
+    # Few and skewed: an item that is never drawn, or a normal distribution, shows.
+    truth, second = np.array([0, 1, 1, 0]), np.array([0, 1, 1, 1])
+    given = "four labels, a model that is right and one that misses the last of them"
+    cases.append(Case(truth, truth.copy(), second, 3_000, 24, given=given))
     return cases
 
 
@@ -68,12 +72,22 @@ def _every_draw(truth: Any, first: Any, second: Any, n_draws: int, seed: int) ->
     return np.array([_paired(right, other, rng, len(truth)) for _ in range(n_draws)])
 
 
-def _no_width(got: Any, expected: Any, *_: Any) -> str:
+def _normal(*given: Any) -> np.ndarray:
+    draws = _every_draw(*given)
+    return draws.mean() + 1.96 * draws.std() * np.array([-1, 1])
+
+
+def _no_width(got: Any, expected: Any, truth: Any, *_: Any) -> str:
     if got.shape == expected.shape and got[0] == got[1]:
         return (
             "Both ends are the same: every draw came out alike. Make the generator "
             "once, before the loop, and draw with replacement: some items come twice, "
             "others not at all."
+        )
+    if got.shape == expected.shape and len(truth) < 10:
+        return (
+            "The ends are percentiles of the draws: with so few items a draw takes few "
+            "values, and an end is one of them."
         )
     if got.shape == expected.shape and got[0] <= got[1]:
         width = (got[1] - got[0]) / (expected[1] - expected[0])
@@ -88,7 +102,12 @@ def _with_few_draws(answer: Answer) -> None:
     truth, first, second, *_ = _two_models()[0].arguments
 
     def ends(n_draws: int, seed: int) -> np.ndarray:
-        return np.ravel(as_array("", answer(truth, first, second, n_draws, seed)))
+        try:
+            got = answer(truth, first, second, n_draws, seed)
+        except Exception as error:
+            error.add_note(f"It was called with n_draws = {n_draws}.")
+            raise
+        return np.ravel(as_array("difference_interval", got))
 
     one = ends(1, 5)
     if one[0] != one[1]:
@@ -130,6 +149,30 @@ def _close_to(got: Any, expected: Any, *_: Any) -> bool:
     ],
     cases=_two_models,
     mistakes={
+        "Each draw has as many items as there are, `len(truth)`, not n_draws.": (
+            lambda truth, first, second, n_draws, seed: _drawn(
+                lambda right, other, rng, size: _gap(
+                    right, other, rng.integers(0, size, n_draws)
+                )
+            )(truth, first, second, n_draws, seed)
+        ),
+        "That is a sum over the draw; divide by the number of items.": _drawn(
+            lambda right, other, rng, size: size * _paired(right, other, rng, size)
+        ),
+        "`rng.integers(0, n)` ends before n: with n − 1 the last item is never "
+        "drawn.": _drawn(
+            lambda right, other, rng, size: _gap(
+                right, other, rng.integers(0, size - 1, size)
+            )
+        ),
+        "Those are the mean and 1.96 standard deviations to each side; I asked for the "
+        "percentiles of the draws, which need not be symmetric.": _normal,
+        "Draw as many items as there are, with replacement; half of them without "
+        "replacement is another method.": _drawn(
+            lambda right, other, rng, size: _gap(
+                right, other, rng.choice(size, size // 2, replace=False)
+            )
+        ),
         "You drew items for each model separately. Both must answer the same items: "
         "what makes a draw easy then makes it easy for both.": _drawn(_unpaired),
         "That is the second model minus the first; I asked for first minus second.": (

@@ -20,6 +20,8 @@ Answer = Callable[..., Any]
 
 # From this length on, a text that stands in a review was copied from it.
 COPIED = 60
+# Reviews of the second, small training, which looks whether labels matter.
+N_FEW = 400
 # What a trained classifier's whole interval has to exceed.
 BAR = 0.85
 
@@ -59,6 +61,12 @@ BAR = 0.85
         ),
         "You counted one row too many in the table: `vocab_size` includes the padding, "
         "and an embedding has no bias.": lambda v, d, n: (v + 1) * d + n * d + 1,
+        "The padding has a row in the table like any id: it is learned, too.": (
+            lambda v, d, n: (v - 1) * d + n * d + 1
+        ),
+        "The dense layer has one output, so it has one bias.": (
+            lambda v, d, n: v * d + n * d + n
+        ),
         "Use the arguments: those are the sizes of the lesson's own network.": (
             lambda v, d, n: 10_000 * 8 + 20 * 8 + 1,
             lambda v, d, n: v * 8 + n * 8 + 1,
@@ -128,6 +136,19 @@ def _wrong_without_words(got: Any, expected: Any, _: Any, ids: Any) -> str:
         "You left id 1 out as well; an unknown word is a word. Only 0 goes.": (
             lambda vectors, ids: _mean_of(vectors, ids > 1)
         ),
+        "Zeros may stand in front, behind or between: look where `ids` is 0, not how "
+        "many zeros there are.": (
+            lambda vectors, ids: np.array(
+                [v[(i == 0).sum() :].mean(0) for v, i in zip(vectors, ids, strict=True)]
+            ),
+            lambda vectors, ids: np.array(
+                [v[: (i != 0).sum()].mean(0) for v, i in zip(vectors, ids, strict=True)]
+            ),
+        ),
+        "You divided by one word too many.": lambda vectors, ids: (
+            (vectors * (ids != 0)[..., None]).sum(axis=1)
+            / ((ids != 0).sum(axis=1)[:, None] + 1)
+        ),
         "You averaged over the columns; average over the words, axis 1.": (
             lambda vectors, ids: vectors.mean(axis=2)
         ),
@@ -163,8 +184,9 @@ def masked_mean(vectors: np.ndarray, ids: np.ndarray) -> np.ndarray:
         "length, a network, `fit`. Then a function that takes new texts through the "
         "same steps and returns `model.predict(…)`.",
         "The first steps: `vocabulary = Vocabulary.from_texts(texts, 10_000)`; "
-        "`rows = keras.utils.pad_sequences([vocabulary.encode(t) for t in texts], "
-        "maxlen=250)`. Put them into an inner function, so that `predict` can use it.",
+        "`rows = keras.utils.pad_sequences([vocabulary.encode(t) or [1] for t in "
+        "texts], maxlen=250)`, where [1] stands in for an empty text. Put them into an "
+        "inner function, so that `predict` can use it.",
         "`keras.Sequential([layers.Embedding(10_000, 16, mask_zero=True), "
         'layers.GlobalAveragePooling1D(), layers.Dense(1, activation="sigmoid")])`, '
         "compiled with `keras.optimizers.Adam(5e-3)` and binary cross-entropy, five "
@@ -206,7 +228,8 @@ def train_classifier(
                 f"Your function reads `{name}`, which holds labels of held-out "
                 "reviews. Use its arguments `texts` and `labels`."
             )
-    predict = answer(texts, labels)
+    # Copies: what a wrong answer shuffles would stay shuffled in the notebook.
+    predict = answer(texts.copy(), labels.copy())
     if predict is None:
         fail("train_classifier returned None: does its last line begin with `return`?")
     if hasattr(predict, "predict") or not callable(predict):
@@ -216,22 +239,49 @@ def train_classifier(
             "texts and returns probabilities. Define one inside yours and return it."
         )
     chances = _chances(predict, held_texts)
-    if not np.allclose(_chances(predict, held_texts[:5]), chances[:5], atol=1e-3):
+    if set(np.unique(chances)) == {0, 1}:
         fail(
-            "Five reviews alone get other probabilities than the same five among "
-            "others. Is dropout still at work in `predict`, or does a row of ids hang "
-            "on the longest review?"
+            "Your predict returned only 0 and 1, which are answers; I asked for "
+            "probabilities. In scikit-learn that is `predict_proba(…)[:, 1]`."
         )
+    short = np.argsort([len(text) for text in held_texts])[:3]
+    for few in (short[:1], short, np.arange(5)):
+        if not np.allclose(_chances(predict, held_texts[few]), chances[few], atol=1e-3):
+            fail(
+                f"{len(few)} of the reviews get other probabilities alone than among "
+                "others. Is dropout still at work in `predict`, or does a row of ids "
+                "hang on the longest review?"
+            )
+    _chances(predict, ["A good film.", ""])
     said = chances > 0.5
     interval = bootstrap(held_labels, said)
     gap = paired_bootstrap(held_labels, said, other)
     if interval.low <= BAR:
         fail(_below_the_bar(interval, said, predict, texts[:2_000], labels[:2_000]))
+    _expect_learning(answer, texts[:N_FEW].copy(), labels[:N_FEW], held_texts, chances)
     return (
         f"Accuracy {interval:.3f} on {len(said):,} reviews that it never saw. Minus "
         f"the lesson's average of words: {gap:.3f}. Where that interval contains zero, "
         "the two cannot be ranked."
     )
+
+
+def _expect_learning(
+    answer: Answer,
+    texts: np.ndarray,
+    labels: np.ndarray,
+    held_texts: np.ndarray,
+    chances: np.ndarray,
+) -> None:
+    """Train on few reviews with reversed labels: other answers have to come out."""
+    asked = held_texts[:100]
+    reversed_ = _chances(answer(texts, 1 - labels), asked)
+    if np.allclose(reversed_, chances[:100], atol=1e-6):
+        fail(
+            f"Trained on {len(texts)} reviews with reversed labels, your function "
+            "gives the same probabilities as before: it does not learn from its "
+            "arguments `texts` and `labels`. Does it use what the notebook holds?"
+        )
 
 
 def _begins_with(value: Any, labels: np.ndarray) -> bool:
@@ -242,26 +292,32 @@ def _begins_with(value: Any, labels: np.ndarray) -> bool:
     return len(value) > size and np.array_equal(value[:size], labels)
 
 
-def _chances(predict: Answer, texts: np.ndarray) -> np.ndarray:
+def _chances(predict: Answer, texts: Any) -> np.ndarray:
     """Probabilities that texts get, of shape (n_texts,)."""
-    got = as_array("Your predict", predict(texts)).astype(float)
+    try:
+        said = predict(texts)
+    except AttributeError as error:
+        error.add_note("Your predict gets arrays of texts, and lists.")
+        raise
+    got = as_array("Your predict", said).astype(float)
     if got.shape == (len(texts), 2):
         fail("Your predict returned two columns; take that of liked, `[:, 1]`.")
-    if got.shape not in ((len(texts),), (len(texts), 1)):
+    if got.shape != (len(texts),):
         fail(
             f"For {len(texts):,} texts your predict returned shape {got.shape}; I "
-            "expected one probability for each."
+            f"expected ({len(texts):,},), one probability for each. `[:, 0]` drops an "
+            "axis of length 1."
         )
-    got = got.ravel()
     if np.isnan(got).any():
         fail(
-            "Your predict returned nan. Was the learning rate too high, or did a "
-            "review without a known word divide by zero?"
+            "Your predict returned nan. Was the learning rate too high, or did an "
+            "empty text, or one without a known word, divide by zero?"
         )
     if got.min() < 0 or got.max() > 1:
         fail(
             f"Your predict returned numbers from {got.min():.3g} to {got.max():.3g}; "
-            "probabilities lie between 0 and 1. Is the sigmoid missing?"
+            "probabilities lie between 0 and 1. "
+            + ("Is the sigmoid missing?" if got.min() < 0 else "Is that in percent?")
         )
     return got
 
@@ -283,15 +339,20 @@ def _below_the_bar(
     if interval.high < 0.5:
         return f"{told} Below chance: did you return the probability of *not liked*?"
     trained = accuracy(labels, _chances(predict, texts) > 0.5)
-    if trained < interval.value + 0.05:
+    if max(trained, interval.value) < 0.6:
+        advice = (
+            "That is near chance on both: do texts and labels still belong together, "
+            "and did the network train at all?"
+        )
+    elif trained < interval.value + 0.05:
         advice = (
             "It hardly does better on those it learned from: let it see more words, "
             "train for more epochs, or raise the learning rate."
         )
     else:
         advice = (
-            "It overfits: stop earlier, use dropout, or average the words in place of "
-            "a weight for each position."
+            "It overfits: let it see more words of each review, use dropout, or take "
+            "a model with fewer weights; an average of words has few."
         )
     return f"{told} On reviews it trained on: {trained:.4f}. {advice}"
 
@@ -424,7 +485,9 @@ def _expect_review(text: Any, label: Any, reviews: Any) -> None:
         fail(f"The label of “{opening}” is {label!r}; use 1 for liked and 0 for not.")
     if len(set(tokenize(text))) < 5:
         fail(f"“{text}” has fewer than five different words; write a sentence.")
-    if len(text) >= COPIED and any(text.strip() in str(one) for one in reviews):
+    starts = range(0, max(1, len(text.strip()) - COPIED + 1), COPIED // 3)
+    parts = [text.strip()[start : start + COPIED] for start in starts]
+    if len(text) >= COPIED and any(part in one for one in reviews for part in parts):
         fail(f"“{opening}” is from a review of the set; write one of your own.")
 
 

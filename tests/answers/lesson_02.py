@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from functools import cache
 
 from course_utils.text import tokenize
 from tests.answers import Answers
@@ -186,16 +187,53 @@ def trains(make):
 
 def a_pipeline(texts, labels):
     model = make_pipeline(TfidfVectorizer(), LogisticRegression(C=10))
+    model.fit(texts, labels)
+    return lambda new: model.predict_proba(new)[:, 1]
+
+
+def labels_only(texts, labels):
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression(C=10))
     return model.fit(texts, labels).predict
 
 
+def of_the_notebook(texts, labels):
+    return fitted_before()
+
+
+@cache
+def fitted_before():
+    texts, labels = some_reviews(1, 1_600)
+    return a_pipeline(texts, labels)
+
+
+def shuffles_its_arguments(texts, labels):
+    order = np.random.default_rng(0).permutation(len(texts))
+    texts[:], labels[:] = texts[order], labels[order]
+    return a_pipeline(texts, labels)
+
+
+def by_company(texts, labels):
+    predict = a_pipeline(texts, labels)
+    return lambda new: predict(new) * (1 if len(new) > 9 else 0.9)
+
+
+def nan_if_empty(texts, labels):
+    predict = a_pipeline(texts, labels)
+    return lambda new: np.where([len(text) > 0 for text in new], predict(new), np.nan)
+
+
+def arrays_only(texts, labels):
+    predict = a_pipeline(texts, labels)
+    return lambda new: predict(new.tolist())
+
+
 def shares_of_words(texts, labels):
-    """Naive Bayes by hand; a column of probabilities."""
+    """Naive Bayes by hand."""
     counter = CountVectorizer().fit(texts)
     seen = counter.transform(texts)
     liked, not_liked = (seen[labels == label].sum(axis=0) + 1 for label in (1, 0))
     push = np.log(np.asarray(liked / not_liked)).ravel()
-    return lambda new: 1 / (1 + np.exp(-(counter.transform(new) @ push)[:, np.newaxis]))
+    return lambda new: 1 / (1 + np.exp(-(counter.transform(new) @ push)))
 
 
 def always_yes(texts, labels):
@@ -222,7 +260,7 @@ def first_word_only(texts, labels):
 
 def by_heart(texts, labels):
     known = dict(zip(texts, labels, strict=True))
-    return lambda new: np.array([known.get(text, len(text) % 2) for text in new])
+    return lambda new: np.array([known.get(text, len(text) % 2 * 0.9) for text in new])
 
 
 def two_columns(texts, labels):
@@ -258,7 +296,7 @@ ANSWERS = {
             (without_replacement, "came out alike"),
             (one_seed_in_the_loop, "before the loop"),
             (half_of_the_items, "as many items as there are"),
-            (by_formula, "does it draw `n_draws` times"),
+            (by_formula, "percentiles of the draws"),
             (always_one_seed, "two seeds gave the same"),
             (never_the_same, "the same seed gave two"),
             (lambda *given: None, "begin with `return`"),
@@ -282,6 +320,20 @@ ANSWERS = {
             (trains(first_word_only), "let it see more words"),
             (trains(by_heart), "it overfits"),
             (trains(two_columns), "two columns"),
+            (trains(labels_only), "predict_proba"),
+            (trains(of_the_notebook), "does not learn from its arguments"),
+            (trains(by_company), "hang on the longest"),
+            (trains(nan_if_empty), "empty text"),
+            (trains(arrays_only), "gets arrays of texts, and lists"),
+            (trains(shuffles_its_arguments), "changed `labels` and `texts` themselves"),
+            (
+                trains(lambda *given: lambda new: a_pipeline(*given)(new)[:, None]),
+                "drops an axis",
+            ),
+            (
+                trains(lambda *given: lambda new: 100 * a_pipeline(*given)(new)),
+                "in percent",
+            ),
             (trains(unsteady), "is dropout still at work"),
             (trains(empty_is_nan_in_predict), "returned nan"),
             (trains(a_whole_model), "returned a Pipeline"),
@@ -318,6 +370,7 @@ ANSWERS = {
             (fools_with(LIKED), "one review"),
             (fools_with((x_train[0], 1), NOT_LIKED), "review of the set"),
             (fools_with((x_train[0][:70], 1), NOT_LIKED), "write one of your own"),
+            (fools_with((f"{x_train[0]} Really.", 1), NOT_LIKED), "review of the set"),
         ],
         solution=fooling,
     ),
