@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +11,14 @@ from course_utils.checks import word_tables
 from course_utils.checks.cases import Case, reference
 from course_utils.checks.core import exercise, fail
 from course_utils.checks.summary import summary_of
-from course_utils.checks.word_tables import alone, counted_case, measured, ppmi_or
+from course_utils.checks.word_sets import bias as bias
+from course_utils.checks.word_tables import (
+    alone,
+    counted_case,
+    measured,
+    ppmi_or,
+    units,
+)
 
 import numpy as np
 from scipy import sparse
@@ -259,7 +265,7 @@ def _queries() -> Iterator[Case]:
     # 300 of 400 stay unsorted in a partial sort, and have cosines below 0 among them.
     for n_rows, dim, row, n in ((14, 4, 3, 5), (400, 3, 17, 300), (9, 3, 0, 1)):
         lengths = rng.permutation(np.geomspace(0.2, 20, n_rows))[:, None]
-        table = _units(rng.normal(size=(n_rows, dim))) * lengths
+        table = units(rng.normal(size=(n_rows, dim))) * lengths
         yield Case(table.astype(np.float32), row, n)
     # Rows 1, 3 and 4 are the same to the last bit, so a ranking may put any first.
     triplets = np.eye(6, 4, dtype=np.float32) + np.float32(0.01)
@@ -269,12 +275,8 @@ def _queries() -> Iterator[Case]:
         yield Case(triplets, row, 2, given=f"{given} and n_neighbors = 2")
 
 
-def _units(table: np.ndarray) -> np.ndarray:
-    return table / np.sqrt((table**2).sum(axis=-1, keepdims=True))
-
-
 def _cosines(table: np.ndarray, row: int) -> np.ndarray:
-    return _units(table) @ _units(table)[row]
+    return units(table) @ units(table)[row]
 
 
 def _ranked_by(key: Callable[[np.ndarray, int], np.ndarray]) -> Answer:
@@ -355,7 +357,7 @@ def _fit_for_later_cells(answer: Answer) -> None:
         "These have the largest dot products, which favours long rows: divide each row "
         "by its own length (axis=1) first.": _ranked_by(lambda t, r: t @ t[r]),
         "You divided columns by their length; each row has its own (axis=1).": (
-            _ranked_by(lambda t, r: _units(t.T).T @ _units(t.T).T[r])
+            _ranked_by(lambda t, r: units(t.T).T @ units(t.T).T[r])
         ),
         "These are nearest by Euclidean distance: cosine asks for the angle, so length "
         "must not count.": _ranked_by(lambda t, r: -np.linalg.norm(t - t[r], axis=1)),
@@ -405,7 +407,7 @@ def nearest(table: np.ndarray, row: int, n_neighbors: int) -> np.ndarray:
 def _questions() -> Iterator[Case]:
     rng = np.random.default_rng(16)
     lengths = np.geomspace(0.2, 20, 300)[:, None]
-    table = _units(rng.normal(size=(300, 3))) * rng.permutation(lengths)
+    table = units(rng.normal(size=(300, 3))) * rng.permutation(lengths)
     # With all words allowed, b wins where a and c are alike, c where a and b are, and a
     # where it lies between the other two.
     for row, like, step in (
@@ -414,7 +416,7 @@ def _questions() -> Iterator[Case]:
         (51, 50, 0.1),
         (52, 50, -0.1),
     ):
-        table[row] = _units(table[like]) + step * np.array([1, -1, 0.5])
+        table[row] = units(table[like]) + step * np.array([1, -1, 0.5])
     for a, b, c in ((17, 80, 9), (31, 4, 250), (50, 51, 52), (8, 99, 64)):
         yield Case(table.astype(np.float32), a, b, c)
     # A question about a word itself, as when plural and singular are the same.
@@ -430,7 +432,7 @@ def _offset(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 def _by_cosine(table: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    return _units(table) @ wanted
+    return units(table) @ wanted
 
 
 def _found(
@@ -443,7 +445,7 @@ def _found(
 
     def answer(table: np.ndarray, *asked: int) -> int:
         table = table.astype(float)
-        rows = (_units(table) if unit else table)[list(asked)]
+        rows = (units(table) if unit else table)[list(asked)]
         scores = score(table, combine(*rows))
         scores[list(asked[3 - n_forbidden :])] = -np.inf
         return int(scores.argmax())
@@ -495,15 +497,15 @@ def _a_place(answer: Answer) -> None:
         "Where is a? You took b + c.": _found(lambda a, b, c: b + c),
         "You took rows a, b and c out before ranking, and the rows after them moved "
         "up: the numbers no longer fit.": lambda t, a, b, c: np.delete(
-            _by_cosine(t, _offset(*_units(t)[[a, b, c]])), [a, b, c]
+            _by_cosine(t, _offset(*units(t)[[a, b, c]])), [a, b, c]
         ).argmax(),
         "The cosines of a, b and c must be lower than any: set them to −np.inf, not to "
         "0.": lambda t, a, b, c: (
-            _by_cosine(t, _offset(*_units(t)[[a, b, c]]))
+            _by_cosine(t, _offset(*units(t)[[a, b, c]]))
             * ~np.isin(np.arange(len(t)), [a, b, c])
         ).argmax(),
         "You divided columns by their length; each row has its own (axis=1).": (
-            lambda t, *asked: _found(unit=False, score=np.matmul)(_units(t.T).T, *asked)
+            lambda t, *asked: _found(unit=False, score=np.matmul)(units(t.T).T, *asked)
         ),
         "Scale the three rows to length 1 before you add and subtract them.": (
             _found(unit=False)
@@ -535,125 +537,6 @@ def analogy(table: np.ndarray, a: int, b: int, c: int) -> int:
     wanted = unit[b] - unit[a] + unit[c]
     others = (row for row in range(len(unit)) if row not in (a, b, c))
     return max(others, key=lambda row: float(unit[row] @ wanted))
-
-
-def _word_sets() -> Iterator[Case]:
-    rng = np.random.default_rng(18)
-    for n_first, n_second, n_left, n_right, dim in ((4, 6, 3, 5, 3), (5, 2, 4, 2, 4)):
-        sets = []
-        for number in (n_first, n_second, n_left, n_right):
-            lengths = rng.permutation(np.geomspace(0.3, 8, number))[:, None]
-            sets.append(_units(rng.normal(size=(number, dim))) * lengths)
-        given = f"sets of {n_first}, {n_second}, {n_left} and {n_right} random vectors"
-        yield Case(*(one.astype(np.float32) for one in sets), given=given)
-    first, second = np.eye(3)[[0, 0, 2]], np.eye(3)[[1, 1, 2]]
-    yield Case(first, second, np.eye(3)[:1], np.eye(3)[1:2])
-
-
-def _effect(
-    scale: Callable[[np.ndarray], np.ndarray],
-    deviation: Any,
-    inner: Any = np.mean,
-    outer: Any = np.mean,
-) -> Answer:
-    def answer(*sets: np.ndarray) -> float:
-        first, second, left, right = (scale(one.astype(float)) for one in sets)
-        one, other = (
-            inner(w @ left.T, axis=1) - inner(w @ right.T, axis=1)
-            for w in (first, second)
-        )
-        return float((outer(one) - outer(other)) / deviation(one, other))
-
-    return answer
-
-
-def _pooled(one: np.ndarray, other: np.ndarray) -> float:
-    return float(np.std(np.r_[one, other]))
-
-
-_effect_of = _effect(_units, _pooled)
-
-
-@reference(
-    "1.5",
-    hints=[
-        "Scale all four sets to rows of length 1: then a product of two matrices holds "
-        "all cosines between their rows.",
-        "`(first @ left.T).mean(axis=1) - (first @ right.T).mean(axis=1)` is the "
-        "leaning of each word of `first`, once rows have length 1. Do the same for "
-        "`second`.",
-        "Subtract the mean of `second` from that of `first`, and divide by `np.std` of "
-        "both lists of leanings joined by `np.concatenate`.",
-    ],
-    cases=_word_sets,
-    mistakes={
-        "The sign is reversed: positive if `first` leans more to `left`.": (
-            lambda *sets: -_effect_of(*sets)
-        ),
-        "Divide by the standard deviation of all leanings.": (
-            _effect(_units, lambda one, other: 1.0)
-        ),
-        "`np.std` with its defaults divides by n; yours divides by n − 1.": (
-            _effect(_units, lambda one, other: np.std(np.r_[one, other], ddof=1))
-        ),
-        "The standard deviation is that of all words of both sets together.": (
-            _effect(_units, lambda one, other: (one.std() + other.std()) / 2 or 1.0),
-            _effect(
-                _units,
-                lambda one, other: np.sqrt((one.var() + other.var()) / 2) or 1.0,
-            ),
-        ),
-        "A cosine needs rows of length 1: scale all four sets.": (
-            _effect(lambda rows: rows, _pooled),
-            lambda first, second, left, right: _effect(lambda rows: rows, _pooled)(
-                _units(first), _units(second), left, right
-            ),
-            lambda first, second, left, right: _effect(lambda rows: rows, _pooled)(
-                first, second, _units(left), _units(right)
-            ),
-        ),
-        "Take the mean of the cosines with each word of `left` and `right`, not the "
-        "cosine with their mean vector.": lambda *sets: _effect(_units, _pooled)(
-            *sets[:2], *(_units(one).mean(axis=0, keepdims=True) for one in sets[2:])
-        ),
-        "Means, not sums: the sets differ in size.": (
-            _effect(_units, _pooled, inner=np.sum),
-            _effect(_units, _pooled, outer=np.sum),
-        ),
-        "You divided by the variance; `np.std` is its square root.": _effect(
-            _units, lambda one, other: np.var(np.r_[one, other])
-        ),
-        "The standard deviation is that of both sets, not of `first` alone.": _effect(
-            _units, lambda one, other: one.std() or 1.0
-        ),
-        "You divided columns by their length; each row has its own (axis=1).": _effect(
-            lambda rows: _units(rows.T).T, _pooled
-        ),
-        "That is the leaning of each word; I asked for one number.": (
-            lambda first, second, left, right: np.ones(len(first) + len(second)),
-            lambda first, second, left, right: np.ones(len(first)),
-        ),
-    },
-    then=lambda answer: alone("bias", answer(*np.eye(8).reshape(4, 2, 8) + 0.1)),
-    passed="An effect of 2 is the largest possible for sets of equal size; 0 means "
-    "that the sets do not differ. The next cell asks whether chance would do the same.",
-    atol=1e-4,
-)
-def bias(
-    first: np.ndarray, second: np.ndarray, left: np.ndarray, right: np.ndarray
-) -> float:
-    """Add up cosines pair by pair (Caliskan et al. 2017, section "WEAT")."""
-
-    def cosine(one: np.ndarray, other: np.ndarray) -> float:
-        return float(one @ other / math.hypot(*one) / math.hypot(*other))
-
-    def leaning(word: np.ndarray) -> float:
-        sides = [[cosine(word, other) for other in side] for side in (left, right)]
-        return statistics.fmean(sides[0]) - statistics.fmean(sides[1])
-
-    one, other = ([leaning(word) for word in words] for words in (first, second))
-    between = statistics.fmean(one) - statistics.fmean(other)
-    return between / statistics.pstdev([*one, *other])
 
 
 @exercise(

@@ -24,6 +24,11 @@ def alone(name: str, got: Any) -> None:
         fail(f"{name} returned a {kind}; later cells need the number alone.{comma}")
 
 
+def units(table: np.ndarray) -> np.ndarray:
+    """Scale rows to length 1."""
+    return table / np.sqrt((table**2).sum(axis=-1, keepdims=True))
+
+
 def measured(answer: Answer, *arguments: Any) -> tuple[Any, int]:
     """Call an answer; give what it returns and the most bytes that it held."""
     tracemalloc.start()
