@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from course_tools.bench import recipe
-from course_tools.bench.lesson_08 import read_split, shorten
-from course_utils.data import load_news, load_sentence_encoder
+from course_tools.bench.lesson_08 import fine_tune, read_split
+from course_utils.data import load_sentence_encoder
 from course_utils.errors import DataError
+from course_utils.posts import one_of_each, reveal
+from course_utils.search import nearest, search_scores
+from course_utils.weak_supervision import ABSTAIN
 
 import numpy as np
 import pytest
@@ -26,37 +29,43 @@ def vectors():
     return made / np.linalg.norm(made, axis=1, keepdims=True), labels
 
 
-def test_a_search_is_judged_as_by_counting(lesson, vectors):
+def test_a_search_is_judged_as_by_counting(vectors):
     made, labels = vectors[0][:300], vectors[1][:300]
-    scores = lesson["judge"](made, labels)
+    scores = search_scores(made, labels)
+    discount = 1 / np.log2(np.arange(2, 12))
     for query in range(0, 300, 37):
         cosines = made @ made[query]
         cosines[query] = -2
         near = labels[np.argsort(-cosines)] == labels[query]
         for k in (5, 10, 250):
-            assert scores[k][query] == pytest.approx(near[:k].mean())
+            assert scores[f"precision@{k}"][query] == pytest.approx(near[:k].mean())
         size = (labels == labels[query]).sum() - 1
-        assert scores["R"][query] == pytest.approx(near[:size].mean())
+        assert scores["R-precision"][query] == pytest.approx(near[:size].mean())
+        ndcg = (near[:10] * discount).sum() / discount.sum()
+        assert scores["nDCG@10"][query] == pytest.approx(ndcg)
 
 
-def test_a_desk_of_one_post_is_no_division_by_zero(lesson, vectors):
+def test_a_desk_of_one_post_is_no_division_by_zero(vectors):
     labels = np.zeros(300, int)
     labels[7] = 3
-    scores = lesson["judge"](vectors[0][:300], labels)
+    scores = search_scores(vectors[0][:300], labels)
     assert all(np.isfinite(each).all() for each in scores.values())
-    assert scores["R"][7] == 0
+    assert scores["R-precision"][7] == scores["nDCG@10"][7] == 0
 
 
-def test_an_interval_holds_the_mean_and_narrows_with_more_queries(lesson):
-    each = np.random.default_rng(1).random(4_000)
-    widths = []
-    for n in (100, 4_000):
-        mean, low, high = lesson["interval"](each[:n])
-        assert low < mean < high
-        widths.append(high - low)
-    assert widths[1] < widths[0] / 4
-    # The standard error of a mean, 1.96 times to each side.
-    assert widths[1] == pytest.approx(2 * 1.96 * each.std() / np.sqrt(4_000), rel=0.1)
+def test_ndcg_knows_that_a_small_desk_cannot_fill_ten_places(vectors):
+    labels = np.zeros(300, int)
+    made = np.array(vectors[0][:300])
+    labels[:3], made[:3] = 1, made[0]
+    assert search_scores(made, labels)["nDCG@10"][:3] == pytest.approx(1)
+
+
+def test_a_query_is_not_among_its_own_results(vectors):
+    made = vectors[0][:40]
+    rows = np.arange(40)
+    found = nearest(made, made, rows)
+    assert found.shape == (40, 39) and not (found == rows[:, None]).any()
+    assert nearest(made[:3], made)[:, 0].tolist() == [0, 1, 2]
 
 
 def test_a_head_starts_as_the_raw_vectors_and_learns_the_same_each_time(
@@ -68,27 +77,27 @@ def test_a_head_starts_as_the_raw_vectors_and_learns_the_same_each_time(
     first, again = (lesson["train"](made, labels, epochs=2) for _ in range(2))
     assert np.array_equal(lesson["tuned"](first, made), lesson["tuned"](again, made))
     before, after = (
-        lesson["judge"](v, labels)[10].mean()
+        search_scores(v, labels)["precision@10"].mean()
         for v in (made, lesson["tuned"](first, made))
     )
     assert after > before
 
 
-def test_one_post_of_each_thread_and_nothing_known_is_revealed(lesson):
+def test_one_post_of_each_thread_and_nothing_known_is_revealed():
     threads = np.array([4, 4, 1, 1, 1, 9])
-    assert lesson["one_of_each"](np.array([5, 3, 2, 1, 0]), threads).tolist() == [
+    assert one_of_each(np.array([5, 3, 2, 1, 0]), threads).tolist() == [
         5,
         3,
         1,
     ]
     truth = np.arange(6) % 4
-    manual = lesson["reveal"](truth, threads, 2)
-    shown = manual != lesson["ABSTAIN"]
+    manual = reveal(truth, threads, 2)
+    shown = manual != ABSTAIN
     assert shown.sum() == 2 and len(set(threads[shown])) == 2
     assert (manual[shown] == truth[shown]).all()
 
 
-def test_thawing_trains_the_layers_of_a_copy(lesson):
+def test_thawing_trains_the_layers_of_a_copy():
     texts = np.array(
         ["a hockey game tonight", "a hockey game for sale", "talks on sales"] * 8,
         dtype=object,
@@ -96,7 +105,7 @@ def test_thawing_trains_the_layers_of_a_copy(lesson):
     labels = np.array([1, 2, 0] * 8)
     encoder = load_sentence_encoder()
     before = {k: v.clone() for k, v in encoder.network.state_dict().items()}
-    thawed = lesson["fine_tune"](texts, labels, epochs=8)
+    thawed = fine_tune(texts, labels, epochs=8)
     after = encoder.network.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not encoder.network.training
@@ -116,11 +125,30 @@ def test_thawing_trains_the_layers_of_a_copy(lesson):
     assert np.array_equal(thawed.encode(texts[:2]), thawed.encode(texts[:2]))
 
 
-def test_counted_words_are_as_wide_as_the_encoders_vectors(lesson):
-    (x, _), _ = load_news()
-    made = lesson["count_words"](x[:600]).transform(x[:50])
-    assert made.shape == (50, 384)
-    np.testing.assert_allclose(np.linalg.norm(made, axis=1), 1, atol=1e-6)
+def test_words_that_are_often_wrong_leave_a_list_and_rare_ones_stay(lesson):
+    texts = ["a puck", "a puck", "ice cream", "ice cream", "ice hockey", "a goal", "x"]
+    manual = np.array([1, 1, 2, 2, 1, 0, ABSTAIN])
+    kept = lesson["without_confusing"]("Sports", "puck ice goal rink", texts, manual)
+    assert kept == "puck goal rink"
+
+
+def test_errors_are_found_by_models_that_did_not_see_the_thread(lesson):
+    rng = np.random.default_rng(2)
+    threads = np.repeat(np.arange(60), 5)
+    truth = np.repeat(rng.integers(0, 2, 60), 5)
+    made = rng.normal(size=(300, 20)) * 0.3
+    made[np.arange(300), truth] += 2
+    made[:, 2:] += 3 * rng.normal(size=(60, 18)).repeat(5, axis=0)  # the thread's own
+    given = np.where(threads < 4, 1 - truth, truth)  # whole threads mislabelled
+    found = {}
+    for name, folds in (
+        ("random", lesson["KFold"](5, shuffle=True, random_state=0)),
+        ("threads", lesson["GroupKFold"](5)),
+    ):
+        groups = threads if name == "threads" else None
+        _, suspect = lesson["find_errors"](made, given, groups, folds)
+        found[name] = np.sum(suspect & (given != truth))
+    assert found["threads"] > found["random"]
 
 
 def test_stories_of_a_users_files_are_read_and_none_is_in_both(tmp_path):
@@ -130,8 +158,6 @@ def test_stories_of_a_users_files_are_read_and_none_is_in_both(tmp_path):
     (x, y), (more_x, more_y) = read_split(train, test)
     assert x.tolist() == ["Oil rises"] and y.tolist() == [2]
     assert more_x.tolist() == ["A game", "War ends"] and more_y.tolist() == [1, 0]
-    (few, _), (more_few, _) = shorten(((x, y), (more_x, more_y)), 1)
-    assert len(few) == len(more_few) == 1
 
 
 @pytest.mark.parametrize("line", ["one field", "a,b", "9,title,text", "a,b,c,d"])

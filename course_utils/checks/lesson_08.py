@@ -13,7 +13,10 @@ from course_utils.checks.cases import Case, reference
 from course_utils.checks.core import exercise, fail
 from course_utils.checks.leaks import reached
 from course_utils.checks.summary import summary_of
+from course_utils.checks.tuned_search import gain_interval as gain_interval
+from course_utils.checks.tuned_search import train as train
 from course_utils.data import NEWS_DESKS
+from course_utils.evaluation import paired_bootstrap
 from course_utils.weak_supervision import (
     ABSTAIN,
     apply_heuristics,
@@ -25,10 +28,9 @@ import numpy as np
 import pandas as pd
 
 Answer = Callable[..., Any]
-COVERAGE = 0.01  # of the pool on which a heuristic has to fire
-PRECISION = 0.8  # where it fires
-SUREST, GAIN = 0.9, 0.005  # where the vote has to win, and how much
-CHANCE = 0.0005  # that pool and test posts differ so much, and it is no leak
+COVERAGE = 0.05  # of the pool on which a heuristic has to fire
+PRECISION = 0.8  # of the validation posts on which it fires
+MORE = 0.01  # of the pool that the vote labels thanks to it
 
 
 def _variants(function: Answer, **steps: dict[str, Answer]) -> dict[str, Answer]:
@@ -238,74 +240,75 @@ def weak_vote(labels: list[int], weights: list[float]) -> tuple[int, float]:
         "`words = set(text.split())`, then `if words & {…}: return …`. Names of clubs, "
         "peoples, agencies and devices seldom mean two things.",
         "Look at your precision: "
-        "`votes, _ = apply_heuristics([my_heuristic], x_pool, NEWS_DESKS)`, then "
-        "`precision_and_coverage(votes[:, 0], manual)`. Below 0.9? Take the word out "
+        "`own, _ = apply_heuristics([my_heuristic], x_pool, NEWS_DESKS)`, then "
+        "`precision_and_coverage(own[:, 0], read)`. Below 0.9? Take the word out "
         "that errs. No gain? Your words occur where other heuristics fire already: "
         "look at more of the silent posts.",
     ],
 )
-def my_heuristic(answer: Answer, board: tuple, held_out: tuple) -> str:
-    """Check that a heuristic helps the vote, by words and not by labels.
+def my_heuristic(answer: Answer, board: tuple, truths: tuple) -> str:
+    """Check on labelled posts that a heuristic helps the vote.
 
     `board` holds texts of the pool, votes and confidences of the other heuristics,
-    manual and true labels; `held_out` texts and true labels of the test posts.
+    manual labels, and the rows of the labelled posts that judge. `truths`, true labels
+    of pool and test posts, serve to recognise them in what the answer reads.
     """
-    posts, votes, confidences, manual, truth = board
-    secrets = {"pool": (posts, truth), "test posts": held_out}
+    posts, votes, confidences, manual, judges = board
     answer(posts[0])  # the stub says so before anything is searched
     for name, value in reached(answer):
-        for where, labelled in secrets.items():
-            if _holds(value, *labelled):
+        for where, truth in zip(("pool", "test posts"), truths, strict=True):
+            if _holds(value, posts if where == "pool" else None, truth):
                 fail(
                     f"my_heuristic reads `{name}`, which holds the true labels of the "
                     f"{where}: a leak. Every figure below would be too good. Use "
                     "nothing but the text."
                 )
-    said = {where: _ask(answer, posts) for where, (posts, _) in secrets.items()}
-    own, sure = said["pool"]
-    _refuse_memory(answer, secrets, said)
-    fires, unknown = own[:, 0] != ABSTAIN, manual == ABSTAIN
+    own, sure = _ask(answer, posts)
+    _refuse_memory(answer, posts, own[:, 0])
+    fires, wanted = own[:, 0] != ABSTAIN, manual[judges]
     if fires.mean() < COVERAGE:
         fail(
-            f"It fires on {fires.sum()} of {len(fires):,} posts; 1 % would be "
-            f"{math.ceil(COVERAGE * len(fires))}. Which other words mean that desk?"
+            f"It fires on {fires.sum()} of {len(fires):,} posts; {COVERAGE:.0%} would "
+            f"be {math.ceil(COVERAGE * len(fires))}. Which other words mean that desk?"
         )
-    precision = _per((own[:, 0] == truth) & fires & unknown, fires & unknown)
-    if fires.mean() > 0.9 and precision > 0.98:
-        fail(
-            f"It is right on {precision:.1%} of nearly all posts. No rule on words is "
-            "that good: a true label must have reached it. Where does it come from?"
-        )
-    if precision < PRECISION:
-        fail(
-            f"It is right on {precision:.2%} of the posts where it fires; the bar is "
-            f"{PRECISION:.0%}. Leave out words that err."
-        )
-    others = np.where(unknown[:, None], own, ABSTAIN)  # manual labels may choose words
-    _refuse_a_gap(secrets, {"pool": others, "test posts": said["test posts"][0]})
-    old = _accuracy_of_surest(votes, confidences, manual, truth)
-    votes, confidences = np.hstack([votes, own]), np.hstack([confidences, sure])
-    new = _accuracy_of_surest(votes, confidences, manual, truth)
+    asked = own[judges, 0]
+    n_fired, n_right = np.sum(asked != ABSTAIN), np.sum(asked == wanted)
+    told = f"right on {n_right} of the {n_fired} validation posts on which it fires"
+    if n_right < PRECISION * n_fired or not n_fired:
+        fail(f"It is {told}; the bar is {PRECISION:.0%}. Leave out words that err.")
+    read = manual.copy()
+    read[judges] = ABSTAIN
+    old = _voted(votes, confidences, read)
+    new = _voted(np.hstack([votes, own]), np.hstack([confidences, sure]), read)
+    more = np.mean(new != ABSTAIN) - np.mean(old != ABSTAIN)
+    gain = paired_bootstrap(wanted, new[judges], old[judges])
+    n_old, n_new = (np.sum(given[judges] == wanted) for given in (old, new))
     shown = (
-        f"on the surest {SUREST:.0%} of the posts the vote was right in {old:.1%}, "
-        f"with it in {new:.1%}"
+        f"with it the vote labels {np.mean(new != ABSTAIN):.1%} of the posts, without "
+        f"it {np.mean(old != ABSTAIN):.1%}"
     )
-    if new < old + GAIN:
+    if more < MORE:
         fail(
-            f"Your heuristic is right in {precision:.0%} where it fires, but {shown}: "
-            f"{100 * (new - old):.2f} points more, of {100 * GAIN:g} that I asked for. "
-            "It helps most on posts where the others say nothing."
+            f"Your heuristic is {told}, but {shown}; {MORE:.0%} more is the bar. It "
+            "helps most on posts where the others say nothing."
+        )
+    if gain.high < 0:
+        fail(
+            f"With it the vote is right on {n_new} of the {len(judges)} validation "
+            f"posts, without it on {n_old}: a loss of {gain:.3f}. Take words out that "
+            "err."
         )
     return (
-        f"It fires on {fires.mean():.1%} of the posts and is right on {precision:.0%} "
-        f"of them; {shown}. Every figure below has moved."
+        f"It fires on {fires.mean():.1%} of the posts and is {told}; {shown}. On the "
+        f"validation posts the vote was right {n_old} times, with it {n_new} times: a "
+        f"change of {gain:.3f}, which is all that so few posts can tell."
     )
 
 
-def _holds(value: Any, posts: Sequence[str], truth: np.ndarray) -> bool:
+def _holds(value: Any, posts: Sequence[str] | None, truth: np.ndarray) -> bool:
     """Whether a value tells most of the true labels, in order or by text."""
     desks = np.array(NEWS_DESKS, dtype=object)[truth]
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and posts is not None:
         known = zip(posts, truth, desks, strict=True)
         told = [str(value[p]) in (str(y), desk) for p, y, desk in known if p in value]
         return len(told) >= max(5, 0.05 * len(posts)) and sum(told) > 0.5 * len(told)
@@ -328,55 +331,26 @@ def _ask(answer: Answer, posts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         fail(str(error).replace("<lambda>", "my_heuristic", 1) + slip)
 
 
-def _accuracy_of_surest(votes: Any, confidences: Any, manual: Any, truth: Any) -> float:
-    """Accuracy of the vote on the surest unlabelled posts; ties count in proportion."""
+def _voted(votes: Any, confidences: Any, manual: Any) -> np.ndarray:
+    """Labels of the vote, weighed by the labelled posts."""
     precision = heuristic_precision(votes, manual, len(NEWS_DESKS))
-    labels, confidence = weak_labels(votes, confidences, precision)
-    unknown = manual == ABSTAIN
-    sure, right = confidence[unknown], (labels == truth)[unknown]
-    n = int(SUREST * len(sure))
-    edge = np.sort(sure)[-n]
-    above, at = sure > edge, sure == edge
-    return float(right[above].sum() + (n - above.sum()) * right[at].mean()) / n
+    return weak_labels(votes, confidences, precision)[0]
 
 
-def _refuse_memory(answer: Answer, secrets: Mapping, said: Mapping) -> None:
+def _refuse_memory(answer: Answer, posts: Sequence[str], said: np.ndarray) -> None:
     """Refuse what fires on whole posts only: a list of them, not a rule."""
-    for where, (posts, _) in secrets.items():
-        fired = np.flatnonzero(said[where][0][:, 0] != ABSTAIN)[:400]
-        again = 0
-        for words in (posts[row].split() for row in fired):
-            # A word behind the subject and one at the end; the beginning stays.
-            more = " ".join([*words[:3], "indeed", *words[3:], "indeed"])
-            with contextlib.suppress(Exception):  # where a post is looked up in vain
-                again += answer(more) is not None
-        if len(fired) >= 10 and again < 0.5 * len(fired):
-            fail(
-                f"Of {len(fired)} posts of the {where} on which it fires, it fires on "
-                f"{again} once harmless words are added: it recognises whole posts, so "
-                "their labels leaked into it. Use words that new posts will hold too."
-            )
-
-
-def _refuse_a_gap(secrets: Mapping, votes: Mapping) -> None:
-    """Refuse words that true labels of one half chose: there they err less."""
-    from scipy.stats import fisher_exact
-
-    right, counts = {}, []
-    for where, (posts, truth) in secrets.items():
-        # Of each thread one post counts, as the others quote it.
-        heads = [" ".join(post.split()[:2]) for post in posts]
-        first = np.unique(heads, return_index=True)[1]
-        said = votes[where][first, 0]
-        hits = (said == truth[first])[said != ABSTAIN]
-        counts.append([hits.sum(), (~hits).sum()])
-        right[where] = _per(hits, np.ones_like(hits))
-    other, known = sorted(right, key=right.__getitem__)
-    if fisher_exact(counts).pvalue < CHANCE:
+    fired = np.flatnonzero(said != ABSTAIN)[:400]
+    again = 0
+    for words in (posts[row].split() for row in fired):
+        # A word behind the subject and one at the end; the beginning stays.
+        more = " ".join([*words[:3], "indeed", *words[3:], "indeed"])
+        with contextlib.suppress(Exception):  # where a post is looked up in vain
+            again += answer(more) is not None
+    if len(fired) >= 10 and again < 0.5 * len(fired):
         fail(
-            f"Where it fires it is right on {right[known]:.1%} of the {known}, on "
-            f"{right[other]:.1%} of the {other}, more than chance would give: true "
-            f"labels of the {known} must have chosen yours, which is a leak."
+            f"Of {len(fired)} posts on which it fires, it fires on {again} once "
+            "harmless words are added: it recognises whole posts, so their labels "
+            "leaked into it. Use words that new posts will hold too."
         )
 
 
@@ -464,137 +438,6 @@ def _weak_labels() -> Iterator[Case]:
 def choose_threshold(confidence: Any, right: Any, candidates: Any, wanted: Any) -> Any:
     """Compare all candidates."""
     return _threshold(confidence, right, candidates, wanted)
-
-
-def _anchors() -> Iterator[Case]:
-    rng = np.random.default_rng(85)
-    # In the last set labels lie so far apart that no triplet costs anything.
-    for n, width, n_labels, apart in ((14, 5, 3, 0), (23, 8, 4, 0), (12, 9, 3, 6)):
-        labels = rng.permutation(np.arange(n) % n_labels) + 2
-        vectors = rng.normal(size=(n, width)).astype(np.float32)
-        vectors[np.arange(n), labels] += apart
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        yield Case(vectors, labels)
-    # Duplicates: all have one of their label, the last two are of different labels.
-    vectors, labels = np.repeat(vectors, 2, axis=0), np.repeat(labels, 2)
-    labels[-1] = labels[labels != labels[-1]][0]
-    yield Case(vectors, labels, given="posts that all occur twice")
-
-
-def _masks(labels: Any) -> tuple[Any, Any]:
-    """Which rows may be an anchor's positive, and which its negative."""
-    same = labels[:, None] == labels[None, :]
-    return same & ~np.eye(len(labels), dtype=bool), ~same
-
-
-def _mined(vectors: Any, labels: Any, signs: tuple[int, int] = (1, 1)) -> Any:
-    cosine, pairs = vectors @ vectors.T, zip(_masks(labels), signs, strict=True)
-    return tuple(np.where(may, sign * cosine, -2).argmax(axis=1) for may, sign in pairs)
-
-
-def _name_row(got: Any, expected: Any, vectors: Any, labels: Any) -> str:
-    """Say what is wrong with a row; a duplicate of the nearest is as good."""
-    if all(map(np.array_equal, got, expected[::-1])):
-        return "Those are the negatives: return the positives first."
-    cosine, each = vectors @ vectors.T, np.arange(len(labels))
-    names = "positives", "negatives"
-    for what, rows, best, may in zip(names, got, expected, _masks(labels), strict=True):
-        if rows.shape != each.shape:
-            return "One row for each anchor, also where the triplet costs nothing."
-        if rows.dtype.kind == "b" or not np.isin(rows, each).all():
-            return f"Your {what} are no rows: rows are numbers from 0 to {each[-1]}."
-        for anchor, row in zip(each, rows.astype(int), strict=True):
-            if row == anchor:
-                return f"Anchor {anchor} came out as its own {what[:-1]}."
-            if not may[anchor, row]:
-                kind = "the same" if labels[row] == labels[anchor] else "another"
-                return f"Anchor {anchor} got row {row} among its {what}: {kind} label."
-            if cosine[anchor, row] < cosine[anchor, best[anchor]] - 1e-5:
-                return f"Anchor {anchor}: row {best[anchor]} is nearer than row {row}."
-    return ""
-
-
-@reference(
-    "8.5",
-    hints=[
-        "`vectors @ vectors.T` holds all cosines. In row i, which columns may be a "
-        "positive, and which a negative?",
-        "`same = labels[:, None] == labels[None, :]`. Put -2, less than any cosine, "
-        "where a column may not be chosen, then take `argmax(axis=1)`.",
-        "Positives: `np.where(same & ~np.eye(n, dtype=bool), cosine, "
-        "-2).argmax(axis=1)`; negatives: `np.where(same, -2, cosine).argmax(axis=1)`.",
-    ],
-    cases=_anchors,
-    mistakes={
-        "Those are the farthest positives.": partial(_mined, signs=(-1, 1)),
-        "Those are the farthest negatives.": partial(_mined, signs=(1, -1)),
-    },
-    slip=_name_row,
-    accepts=lambda *trial: not _name_row(*trial),
-    passed="The nearest positive says which way to pull a post, the nearest negative "
-    "what to push away. All other triplets would have cost little or nothing.",
-)
-def mine(vectors: Any, labels: Any) -> tuple[Any, ...]:
-    """By distances instead of cosines: between vectors of length 1 they order alike."""
-    distance = np.linalg.norm(vectors[:, None] - vectors[None, :], axis=2)
-    return tuple(np.where(m, distance, 9).argmin(axis=1) for m in _masks(labels))
-
-
-def _of_hits(found: Any, wanted: Any, k: int, **step: Answer) -> Any:
-    hits = found == wanted[:, None]
-    return step["top"](hits[:, :k]) if "top" in step else step["share"](hits, k)
-
-
-def _searches() -> Iterator[Case]:
-    rng = np.random.default_rng(86)
-    for n, n_results, k in ((6, 9, 4), (11, 30, 7), (5, 8, 8), (7, 12, 1)):
-        yield Case(rng.integers(0, 3, (n, n_results)), rng.integers(0, 3, n), k)
-
-
-@reference(
-    "8.6",
-    hints=[
-        "For one query: among the first k labels, how many are the query's own?",
-        "Each row of the first k columns is compared with one label: set `wanted` "
-        "upright, `wanted[:, None]`.",
-        "`(found[:, :k] == wanted[:, None]).mean(axis=1)`",
-    ],
-    cases=_searches,
-    mistakes=_variants(
-        _of_hits,
-        top={
-            "That is the mean over queries; keep one each.": lambda top: top.mean(),
-            "A row is a query: average along axis=1.": lambda top: top.mean(axis=0),
-            "Those are hits; take the mean of each row.": lambda top: top,
-            "Those are counts; divide by k.": lambda top: top.sum(axis=1),
-            "That asks whether any is right; count them.": lambda top: top.any(axis=1),
-            "That is the k-th result alone; count the first k.": lambda top: top[:, -1],
-            "Give shares, not per cent.": lambda top: 100 * top.mean(axis=1),
-            "Divide with `/`, not `//`.": lambda top: top.mean(axis=1) // 1,
-        },
-        share={
-            "Only the first k should count.": lambda hits, k: hits.mean(axis=1),
-            "You took the last k.": lambda hits, k: hits[:, -k:].mean(axis=1),
-            "You left the first result out, but the query is not among them.": (
-                lambda hits, k: hits[:, 1 : k + 1].sum(axis=1) / k
-            ),
-            "You took k + 1 results.": lambda hits, k: hits[:, : k + 1].mean(axis=1),
-            "You took k - 1 results.": lambda hits, k: hits[:, : k - 1].mean(axis=1),
-            "That is recall: it divides by all relevant results.": (
-                lambda hits, k: hits[:, :k].sum(1) / np.maximum(hits.sum(1), 1)
-            ),
-        },
-    ),
-    then=lambda answer: _use(
-        answer(np.zeros((2, 3), int), np.zeros(2, int), 2), np.mean, "an array"
-    ),
-    passed="One number for each query, so you can average them, compare them one by "
-    "one, and draw them again for an interval.",
-)
-def precision_at_k(found: Any, wanted: Any, k: int) -> np.ndarray:
-    """Count result by result."""
-    rows = zip(found[:, :k].tolist(), wanted.tolist(), strict=True)
-    return np.array([row.count(own) / k for row, own in rows])
 
 
 summary = summary_of(__name__, look_back="Eight lessons, one table")

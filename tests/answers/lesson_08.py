@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from collections import Counter
 
 from course_utils.data import NEWS_DESKS
@@ -13,6 +14,7 @@ from tests.answers import Answers
 import numpy as np
 import pandas as pd
 import torch
+from pytorch_metric_learning import distances, losses, miners
 
 
 def spoiling(place, answer):
@@ -87,21 +89,20 @@ def make_posts(n, seed):
 
 POSTS, TRUTH = make_posts(900, 1)
 TEST_POSTS, y_test = make_posts(300, 2)
-MANUAL = np.where(np.arange(900) < 120, TRUTH, ABSTAIN)
+MANUAL = np.where(np.arange(900) < 160, TRUTH, ABSTAIN)
+JUDGES = np.arange(60, 160)
 VOTES = np.full((900, 4), ABSTAIN)
 for column, desk in enumerate(NEWS_DESKS):
     VOTES[[WORDS[desk][0] in text for text in POSTS], column] = column
-BOARD = (POSTS, VOTES, (VOTES != ABSTAIN).astype(float), MANUAL, TRUTH)
+BOARD = (POSTS, VOTES, (VOTES != ABSTAIN).astype(float), MANUAL, JUDGES)
 ALL_LABELS = TRUTH.tolist()
 DESKS = [NEWS_DESKS[y] for y in TRUTH]
-LEAKED = dict(zip(TEST_POSTS, [NEWS_DESKS[y] for y in y_test], strict=True))
+LEAKED = dict(zip(POSTS, DESKS, strict=True))
 BEGINNINGS = {t[:20]: desk for t, desk in zip(POSTS, DESKS, strict=True)}
-# A word of each post, and its true desk: words, and yet a leak.
-NUMBERS = {str(n): desk for n, desk in enumerate(DESKS)}
 
 
 def on_board(heuristic):
-    return heuristic, BOARD, (TEST_POSTS, y_test)
+    return heuristic, BOARD, (TRUTH, y_test)
 
 
 def two_words(text):
@@ -123,8 +124,18 @@ def by_closure():
     return lambda text: known.get(text)
 
 
-def by_numbers(text):
-    return NUMBERS.get(text.split()[0])
+def silent_elsewhere(text):
+    return two_words(text) if VOTED.isdisjoint(text.split()) else None
+
+
+def already_known(text):
+    for desk, words in WORDS.items():
+        if words[0] in text.split():
+            return desk
+    return None
+
+
+VOTED = {words[0] for words in WORDS.values()}
 
 
 def by_list(confidence, right, candidates, wanted):
@@ -140,39 +151,161 @@ def by_sorting(confidence, right, candidates, wanted):
     return None
 
 
-def mined(vectors, labels):
-    positives, negatives = [], []
-    for i, vector in enumerate(vectors):
-        rows = sorted(range(len(labels)), key=lambda j: -vectors[j] @ vector)
-        own = [j for j in rows if labels[j] == labels[i] and j != i]
-        positives.append(own[0])
-        negatives.append([j for j in rows if labels[j] != labels[i]][0])
-    return positives, negatives
+def _head_and_batches(vectors, labels, seed):
+    torch.manual_seed(seed)
+    x, y = torch.as_tensor(vectors), torch.as_tensor(labels)
+    return Head(vectors.shape[1]), x, y
 
 
-def last_of_equals(vectors, labels):
-    rows = mined(vectors[::-1], labels[::-1])
-    return [torch.tensor(len(labels) - 1 - np.array(part[::-1])) for part in rows]
+class Head(torch.nn.Module):
+    def __init__(self, width=384):
+        super().__init__()
+        self.inner, self.outer = torch.nn.Linear(width, 64), torch.nn.Linear(64, width)
+        torch.nn.init.zeros_(self.outer.weight)
+        torch.nn.init.zeros_(self.outer.bias)
+
+    def forward(self, x):
+        correction = self.outer(torch.relu(self.inner(x)))
+        return torch.nn.functional.normalize(x + correction)
 
 
-def minus_identity(vectors, labels):
-    cosine = vectors @ vectors.T - np.eye(len(labels))
-    same = labels[:, None] == labels[None, :]
-    return np.where(same, cosine, -2).argmax(axis=1), mined(vectors, labels)[1]
+def _cost(made, labels):
+    """Every triplet of a batch that costs something."""
+    cosine, same = made @ made.T, labels[:, None] == labels
+    near = cosine.masked_fill(~same | torch.eye(len(made), dtype=bool), -2).amax(dim=1)
+    hard = cosine.masked_fill(same, -2).amax(dim=1)
+    return (hard - near + 0.5).clamp(min=0).mean()
 
 
-def second_of_the_sort(vectors, labels):
-    cosine = np.where(labels[:, None] == labels, vectors @ vectors.T, -2)
-    return cosine.argsort(axis=1)[:, -2], mined(vectors, labels)[1]
+def trained(
+    vectors,
+    labels,
+    seed=0,
+    epochs=12,
+    optimiser=lambda head: torch.optim.AdamW(head.parameters(), lr=2e-3),
+    cost=_cost,
+    shuffle=True,
+):
+    head, x, y = _head_and_batches(vectors, labels, seed)
+    step = optimiser(head)
+    for _ in range(epochs):
+        order = torch.randperm(len(x)) if shuffle else torch.arange(len(x))
+        for rows in order.split(128):
+            loss = cost(head(x[rows]), y[rows])
+            step.zero_grad()
+            loss.backward()
+            step.step()
+    return head
 
 
-def counted(found, wanted, k):
-    return [np.mean(row[:k] == own) for row, own in zip(found, wanted, strict=True)]
+def by_momentum(*given, **options):
+    return trained(
+        *given,
+        optimiser=lambda head: torch.optim.SGD(head.parameters(), 0.3, momentum=0.9),
+        **options,
+    )
 
 
-def by_cumsum(found, wanted, k):
-    hits = torch.as_tensor(found) == torch.as_tensor(wanted)[:, None]
-    return hits.float().cumsum(dim=1)[:, k - 1].numpy() / k
+def contrastive(made, labels):
+    """Supervised contrastive loss: all positives against all others of the batch."""
+    itself = torch.eye(len(made), dtype=bool)
+    logits = (made @ made.T / 0.1).masked_fill(itself, -1e9)
+    same = (labels[:, None] == labels) & ~itself
+    shares = logits.log_softmax(dim=1)
+    return -(shares.masked_fill(~same, 0).sum(1) / same.sum(1).clamp(min=1)).mean()
+
+
+def never_steps(vectors, labels, seed=0, epochs=1):
+    return _head_and_batches(vectors, labels, seed)[0]
+
+
+def mixed_up(vectors, labels, seed=0, epochs=12):
+    rng = np.random.default_rng(seed)
+    return trained(vectors, rng.permutation(labels), seed, epochs)
+
+
+def by_chance(vectors, labels, seed=0, epochs=12):
+    return trained(vectors, labels, int(time.perf_counter_ns() % 2**31), epochs)
+
+
+def spoils_labels(vectors, labels, seed=0, epochs=12):
+    head = trained(vectors, labels, seed, epochs)
+    labels[:] = labels[::-1]
+    return head
+
+
+def twice_as_long(vectors, labels, seed=0, epochs=12):
+    class Longer(Head):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    torch.manual_seed(seed)
+    return Longer()
+
+
+def clusters(n, seed):
+    """Vectors of four desks that overlap."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, n)
+    made = rng.normal(size=(n, 384)).astype(np.float32)
+    made[np.arange(n), labels] += 5
+    return made / np.linalg.norm(made, axis=1, keepdims=True), labels
+
+
+FIT, HELD = clusters(900, 5), clusters(300, 6)
+
+
+def on_clusters(answer):
+    return answer, FIT, HELD
+
+
+def with_parts(answer):
+    """Give the lesson's function what other cells of the lesson define."""
+    cosine = distances.CosineSimilarity()
+    answer.__globals__.update(
+        Head=Head,
+        MINER=miners.BatchEasyHardMiner("easy", "hard", distance=cosine),
+        LOSS=losses.TripletMarginLoss(margin=0.5, distance=cosine),
+    )
+    return on_clusters(answer)
+
+
+def by_concatenation(new, raw, threads, n_draws, seed):
+    rng, gain = np.random.default_rng(seed), np.asarray(new) - raw
+    rows = [np.flatnonzero(threads == name) for name in np.unique(threads)]
+    draws = []
+    for _ in range(n_draws):
+        chosen = rng.choice(len(rows), len(rows))
+        draws.append(gain[np.concatenate([rows[one] for one in chosen])].mean())
+    return tuple(np.percentile(draws, [2.5, 97.5]))
+
+
+def by_counting(new, raw, threads, n_draws, seed):
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({"gain": np.subtract(new, raw), "thread": threads})
+    table = frame.groupby("thread")["gain"].agg(["sum", "size"]).to_numpy()
+    even = np.full(len(table), 1 / len(table))
+    counts = rng.multinomial(len(table), even, size=n_draws)
+    sums, sizes = (counts @ table).T
+    return np.quantile(sums / sizes, [0.025, 0.975]).tolist()
+
+
+def of_half(new, raw, threads, n_draws, seed):
+    rng, gain = np.random.default_rng(seed), new - raw
+    rows = [np.flatnonzero(threads == name) for name in np.unique(threads)]
+    draws = [
+        gain[
+            np.concatenate(
+                [rows[n] for n in rng.integers(0, len(rows), len(rows) // 3)]
+            )
+        ].mean()
+        for _ in range(n_draws)
+    ]
+    return np.quantile(draws, [0.025, 0.975])
+
+
+def without_seed(new, raw, threads, n_draws, seed):
+    return by_concatenation(new, raw, threads, n_draws, None)
 
 
 ANSWERS = {
@@ -201,8 +334,7 @@ ANSWERS = {
             on_board(two_words),
             on_board(lambda text: two_words(text) and (two_words(text), 0.9)),
             on_board(lambda text: two_words(" ".join(text.split()[:4]))),
-            # Words of the pool alone tell nothing about a leak.
-            on_board(lambda text: two_words(text) if "of 1" in text else None),
+            on_board(silent_elsewhere),
         ],
         wrong=[
             (on_board(lambda text: helper(text)), "`LEAKED`, which holds the true"),
@@ -210,13 +342,9 @@ ANSWERS = {
             (on_board(by_default), "a default of by_default"),
             (on_board(by_closure()), "`known`"),
             (on_board(lambda t: BEGINNINGS.get(t[:20])), "recognises whole posts"),
-            (
-                on_board(lambda t: by_numbers(t) if "7" in t else None),
-                "of the pool must have chosen yours",
-            ),
-            (on_board(by_numbers), "of nearly all posts"),
             (on_board(lambda text: None), "fires on 0 of 900"),
             (on_board(lambda text: "Sports"), "the bar is 80%. Leave out words"),
+            (on_board(already_known), "helps most on posts where the others"),
             (on_board(lambda text: 1), "returned 1"),
             (on_board(lambda text: pd.NA), "returned <NA>; it may return"),
             (on_board(lambda text: ("Sports", 90)), "returned ('Sports', 90); it may"),
@@ -233,24 +361,35 @@ ANSWERS = {
             (spoiling(2, by_list), "changed `candidates` itself"),
         ],
     ),
-    "mine": Answers(
-        right=[mined, last_of_equals],
-        wrong=[
-            (minus_identity, "its own positive"),
-            (second_of_the_sort, "its own positive"),
-            (lambda *posts: mined(*posts)[::-1], "positives first"),
-            (lambda *posts: mined(*posts)[:1] * 2, "the same label"),
-            (lambda *posts: np.array(mined(*posts)) / 2, "no rows"),
-            (lambda *posts: mined(*posts)[1], "I expected 2"),
-            (lambda *posts: (mined(*posts)[0], [1, 2]), "costs nothing"),
-            (spoiling(1, mined), "changed `labels` itself"),
+    "train": Answers(
+        right=[
+            on_clusters(trained),
+            on_clusters(by_momentum),
+            on_clusters(functools.partial(trained, cost=contrastive)),
         ],
-    ),
-    "precision_at_k": Answers(
-        right=[counted, by_cumsum],
         wrong=[
-            (spoiling(0, counted), "changed `found` itself"),
-            (lambda *asked: torch.tensor(counted(*asked)), "later cell needs an array"),
+            (on_clusters(never_steps), "gives back what it was given"),
+            (on_clusters(mixed_up), "own label"),
+            (on_clusters(by_chance), "two different heads"),
+            (on_clusters(spoils_labels), "`labels` itself"),
+            (on_clusters(lambda *given, **more: None), "return head"),
+            (on_clusters(lambda vectors, *_, **more: vectors), "returned ndarray"),
+            (on_clusters(twice_as_long), "not of length 1"),
+            (
+                on_clusters(lambda *given, **more: torch.nn.Linear(384, 2)),
+                "return a `Head`",
+            ),
+        ],
+        solution=with_parts,
+    ),
+    "gain_interval": Answers(
+        right=[by_concatenation, by_counting],
+        wrong=[
+            (of_half, "as many threads as there are"),
+            (without_seed, "same seed gave two different"),
+            (lambda *given: by_counting(*given)[0], "returned one number"),
+            (lambda new, raw, *more: np.mean(new - raw).item(), "returned one number"),
+            (spoiling(0, by_counting), "changed `new` itself"),
         ],
     ),
 }
