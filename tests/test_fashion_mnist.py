@@ -5,8 +5,13 @@ from __future__ import annotations
 import gzip
 import struct
 
-from course_utils.data import FASHION_MNIST_CLASSES, load_fashion_mnist
-from course_utils.data.fashion_mnist import read_idx
+from course_utils.data import (
+    FASHION_MNIST_CLASSES,
+    load_fashion_mnist,
+    load_garment_vectors,
+)
+from course_utils.data import fashion_mnist as module
+from course_utils.data.fashion_mnist import read_idx, write_garment_vectors
 from course_utils.errors import DataError
 
 import numpy as np
@@ -89,3 +94,35 @@ def test_a_file_that_holds_something_else_is_refused_in_one_sentence(
     with pytest.raises(DataError) as caught:
         read_idx(path)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_vectors_that_the_course_brings_find_garments_of_the_same_label(garments):
+    (_, y_train), (_, y_test) = garments
+    train, test = load_garment_vectors()
+    assert train.shape == (60_000, 32) and test.shape == (10_000, 32)
+    assert train.dtype == test.dtype == np.float32
+    for rows in (train, test):
+        np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
+    nearest = (test[:1_000] @ train.T).argmax(axis=1)
+    assert np.mean(y_train[nearest] == y_test[:1_000]) > 0.9
+
+
+def test_vectors_are_read_back_as_written_and_refused_when_changed(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "DATA", tmp_path)
+    monkeypatch.setattr(module, "HALVES", {"train": 6, "test": 2})
+    rows = np.random.default_rng(0).normal(size=(8, 32)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    with pytest.raises(DataError, match="cannot be read"):
+        load_garment_vectors()
+    with pytest.raises(ValueError, match="expected"):
+        write_garment_vectors(rows[:5], rows[6:])
+    write_garment_vectors(rows[:6], rows[6:])
+    train, test = load_garment_vectors()
+    np.testing.assert_allclose(np.concatenate([train, test]), rows, atol=1e-3)
+    with open(tmp_path / module.VECTORS / "test.npy", "r+b") as stream:
+        stream.seek(-1, 2)
+        stream.write(b"\x01")
+    with pytest.raises(DataError, match="failed its checksum"):
+        load_garment_vectors()

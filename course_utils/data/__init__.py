@@ -1,6 +1,10 @@
 """Data sets of the course: a catalog, one package that fetches, and loaders."""
 
-from course_utils.data.fashion_mnist import FASHION_MNIST_CLASSES, load_fashion_mnist
+from course_utils.data.fashion_mnist import (
+    FASHION_MNIST_CLASSES,
+    load_fashion_mnist,
+    load_garment_vectors,
+)
 from course_utils.data.imdb import load_imdb
 from course_utils.data.news import NEWS_DESKS, load_news
 from course_utils.data.photos import load_photo_credits, load_photos
@@ -20,6 +24,7 @@ __all__ = [
     "decode_predictions",
     "encode_sentences",
     "load_fashion_mnist",
+    "load_garment_vectors",
     "load_glove",
     "load_imdb",
     "load_mobilenet_v2",

@@ -1,12 +1,14 @@
-"""Pictures of garments."""
+"""Pictures of garments, and vectors that a network learned from them."""
 
 from __future__ import annotations
 
 import gzip
 from pathlib import Path
 
-from course_utils.data.fetch import fetch
+from course_utils.data.fetch import digest, fetch
+from course_utils.data.fetch.catalog import DATA
 from course_utils.errors import DataError
+from course_utils.files import replacing
 
 import numpy as np
 
@@ -25,6 +27,9 @@ FASHION_MNIST_CLASSES = (
     "ankle boot",
 )
 UNSIGNED_BYTES = 8
+VECTORS = "garment-vectors"
+HALVES = {"train": 60_000, "test": 10_000}
+WIDTH = 32
 
 
 def load_fashion_mnist() -> Split:
@@ -100,3 +105,65 @@ def read_idx(path: Path) -> np.ndarray:
             "values."
         )
     return values.reshape(shape).copy()
+
+
+def load_garment_vectors() -> tuple[np.ndarray, np.ndarray]:
+    """Load lesson 05's learned vectors of all pictures of Fashion-MNIST.
+
+    They come with the course. The embedder of lesson 05, at its full size, was trained
+    on the 60,000 training pictures and their labels; a picture's vector is the mean of
+    its own and its mirror image's. ``course bench 5 --garment-vectors`` computes them
+    again.
+
+    Returns
+    -------
+    train, test : numpy.ndarray of shape (60000, 32) and (10000, 32), float32
+        Rows of length 1, kept in half precision, in the order of
+        `load_fashion_mnist`.
+
+    Raises
+    ------
+    DataError
+        When a file is missing, or failed its checksum.
+    """
+    train, test = (_read_vectors(half) for half in HALVES)
+    return train, test
+
+
+def write_garment_vectors(train: np.ndarray, test: np.ndarray) -> None:
+    """Write the files that `load_garment_vectors` reads, with their checksums.
+
+    Parameters
+    ----------
+    train, test : numpy.ndarray of shape (60000, 32) and (10000, 32)
+        Rows of length 1.
+
+    Raises
+    ------
+    ValueError
+        When one has another shape.
+    """
+    folder = DATA / VECTORS
+    folder.mkdir(exist_ok=True)
+    for half, vectors in zip(HALVES, (train, test), strict=True):
+        shape = (HALVES[half], WIDTH)
+        if vectors.shape != shape:
+            raise ValueError(f"Vectors of shape {vectors.shape}; expected {shape}.")
+        path = folder / f"{half}.npy"
+        with replacing(path, path.with_suffix(".sha256")) as (written, note):
+            np.save(written, vectors.astype(np.float16))
+            note.write_text(f"{digest(written)}  {path.name}\n", encoding="utf-8")
+
+
+def _read_vectors(half: str) -> np.ndarray:
+    """Rows of length 1 from a file that passed its checksum."""
+    path = DATA / VECTORS / f"{half}.npy"
+    cure = "install the course again, or restore the file from its repository"
+    try:
+        noted = path.with_suffix(".sha256").read_text(encoding="utf-8").split()
+        if noted[:1] != [digest(path)]:
+            raise DataError(f"{path} failed its checksum: {cure}.")
+        kept = np.load(path, allow_pickle=False).astype(np.float32)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}): {cure}.") from error
+    return kept / np.linalg.norm(kept, axis=1, keepdims=True)
