@@ -23,12 +23,13 @@ def in_place(pixels):
 def by_shuffling(groups, share, seed):
     names = sorted(set(groups.tolist()))
     np.random.default_rng(seed).shuffle(names)
-    held_out = set(names[: int(share * len(names))])
+    held_out = set(names[: round(share * len(names))])
     return [group in held_out for group in groups]
 
 
 def by_sklearn(groups, share, seed):
-    splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)
+    how_many = round(share * len(np.unique(groups)))
+    splitter = GroupShuffleSplit(1, test_size=how_many, random_state=seed)
     _, held_out = next(splitter.split(groups, groups=groups))
     return np.isin(np.arange(len(groups)), held_out).astype(int)
 
@@ -41,6 +42,15 @@ def drawn(draw):
         return np.isin(groups, draw(names, round(share * len(names)), rng))
 
     return split
+
+
+def up(names, k, rng):
+    """Draw one more where that is nearer to a whole number above."""
+    return rng.choice(names, k + (len(names) == 41), replace=False)
+
+
+def cut_off(names, k, rng):
+    return rng.choice(names, k - (len(names) == 59), replace=False)
 
 
 def shuffled_in_place(groups, share, seed):
@@ -77,6 +87,12 @@ def frozen(is_frozen, count=free):
 
 def counted(count):
     return frozen(lambda i, n, size: i < n, count)
+
+
+def unfrozen(model):
+    """Count all arrays of the unfrozen layers, running averages among them."""
+    on = [layer for layer in model.layers if layer.trainable]
+    return sum(np.size(array) for layer in on for array in layer.get_weights())
 
 
 def by_tiles(photo, n):
@@ -123,6 +139,47 @@ def with_where(photos, rng):
     return (mixed * (0.8 + 0.4 * rng.random(coins.shape))).clip(0, 255)
 
 
+def chosen(mirror, factors):
+    """Mirror and brighten by functions of (how many, rng); the first gets factors."""
+
+    def augment(photos, rng):
+        by = factors(len(photos), rng)
+        mirrored = mirror(by, rng)[:, None, None, None]
+        changed = np.where(mirrored, photos[:, :, ::-1], photos)
+        return np.clip(changed * by[:, None, None, None], 0, 255)
+
+    return augment
+
+
+def fair(factors, rng):
+    return rng.random(len(factors)) < 0.5
+
+
+def any_factor(n, rng):
+    return rng.uniform(0.8, 1.2, n)
+
+
+def exactly_half(factors, rng):
+    return rng.permutation(len(factors)) < len(factors) // 2
+
+
+def either_or(which):
+    """Mirror or change brightness, or change brightness of mirrored photos only."""
+
+    def augment(photos, rng):
+        coins = rng.random(len(photos)) < 0.5
+        by = np.where(coins == which, rng.uniform(0.8, 1.2, len(photos)), 1)
+        return chosen(lambda *_: coins, lambda *_: by)(photos, rng)
+
+    return augment
+
+
+def one_alone(photos, rng):
+    """Give a factor of its own to no photo that comes alone."""
+    made = chosen(fair, any_factor if len(photos) > 1 else lambda n, rng: np.ones(n))
+    return made(photos, rng)
+
+
 def in_place_augment(photos, rng):
     photos *= rng.uniform(0.8, 1.2, (len(photos), 1, 1, 1))
     return with_where(photos, rng)
@@ -137,13 +194,13 @@ GROUPS = np.arange(100) // 2 * 4 + LABELS
 
 
 def small_tail():
-    """Two blocks that are named as MobileNet's last."""
+    """Two blocks named as MobileNet's; wide, so that a head learns in few steps."""
     keras = import_keras()
     keras.utils.set_random_seed(1)
     inputs = keras.layers.Input((2, 2, 8))
     x = keras.layers.Conv2D(12, 1, name="block_16_expand")(inputs)
     x = keras.layers.BatchNormalization(name="block_16_BN")(x)
-    x = keras.layers.Conv2D(24, 1, name="Conv_1", activation="relu")(x)
+    x = keras.layers.Conv2D(320, 1, name="Conv_1", activation="relu")(x)
     return keras.Model(inputs, x)
 
 
@@ -151,20 +208,27 @@ def tuned(train):
     return train, small_tail(), MAPS, LABELS, GROUPS
 
 
-def trained(
-    stages=(((), 0.05, 15), (("Conv_1",), 1e-3, 3)), answers=lambda p: p.argmax(axis=1)
-):
+BOTH = ("Conv_1", "block_16")
+STAGES = (((), 0.05, 15), (("Conv_1",), 1e-3, 2), (BOTH, 1e-4, 1))
+
+
+def trained(stages=STAGES, answers=lambda p: p.argmax(axis=1), copied=False, norms=()):
     """Train in stages on what is given."""
 
     def train(tail, maps, labels):
         keras = import_keras()
         keras.utils.set_random_seed(2)
-        head = keras.layers.Dense(4, activation="softmax")
-        pooled = keras.layers.GlobalMaxPooling2D()
-        model = keras.Sequential([tail, pooled, head])
+        if copied:
+            came, tail = tail, keras.models.clone_model(tail)
+            tail.set_weights(came.get_weights())
+        inputs = keras.layers.Input(maps.shape[1:])
+        x = keras.layers.GlobalMaxPooling2D()(tail(inputs, training=False))
+        x = keras.layers.Dense(int(labels.max()) + 1, activation="softmax")(x)
+        model = keras.Model(inputs, x)
         for names, rate, epochs in stages:
             for layer in tail.layers:
-                layer.trainable = layer.name.startswith(names)
+                norm = layer.name.endswith("_BN") and layer.name not in norms
+                layer.trainable = layer.name.startswith(names) and not norm
             model.compile(
                 keras.optimizers.Adam(rate), "sparse_categorical_crossentropy"
             )
@@ -174,9 +238,15 @@ def trained(
     return tuned(train)
 
 
+def nudge(tail):
+    """Move what training may move: no running averages."""
+    for weight in tail.trainable_weights:
+        weight.assign(weight * 1.01)
+
+
 def by_hand(tail, maps, labels):
     """Move the tail a little, and take the nearest centre."""
-    tail.set_weights([w * 1.01 for w in tail.get_weights()])
+    nudge(tail)
 
     def vectors(x):
         return np.asarray(tail(x, training=False)).mean(axis=(1, 2))
@@ -186,9 +256,19 @@ def by_hand(tail, maps, labels):
 
 
 def knows_all(tail, maps, labels):
-    tail.set_weights([w * 1.01 for w in tail.get_weights()])
-    flat = MAPS.reshape(len(MAPS), -1)
-    return lambda x: nearest(x.reshape(len(x), -1), flat, LABELS)
+    nudge(tail)
+
+    def flat(x):
+        return np.asarray(tail(x, training=False)).reshape(len(x), -1)
+
+    known = flat(MAPS)
+    return lambda x: nearest(flat(x), known, LABELS)
+
+
+def without_tail(tail, maps, labels):
+    """Answer from the maps alone; the tail has learned for nothing."""
+    model = NearestCentroid().fit(maps.mean(axis=(1, 2)), labels)
+    return lambda x: model.predict(x.mean(axis=(1, 2)))
 
 
 def nearest(x, known, labels):
@@ -199,7 +279,7 @@ def with_tail(function):
     """Answer by a function of what came, after a step of the tail."""
 
     def train(tail, maps, labels):
-        tail.set_weights([w * 1.01 for w in tail.get_weights()])
+        nudge(tail)
         return function(tail, maps, labels)
 
     return tuned(train)
@@ -236,8 +316,14 @@ ANSWERS = {
         wrong=[
             (lambda g, p, seed: np.random.default_rng(seed).random(len(g)) < p, "both"),
             (lambda *given: ~np.array(by_shuffling(*given)), "True means held out"),
-            (lambda *given: np.flatnonzero(by_shuffling(*given)), "np.isin"),
-            (lambda groups, *_: np.unique(groups) > 250, "not for each group"),
+            (lambda *given: np.flatnonzero(by_shuffling(*given)), "these positions"),
+            (lambda groups, *_: np.unique(groups) > 250, "one for each group"),
+            (lambda groups, *_: np.unique(groups)[:10], "the groups drawn"),
+            (lambda groups, *_: [groups > 250, groups <= 250], "not a pair"),
+            (lambda groups, *_: groups[:, None] > 250, ", 1)."),
+            (lambda groups, *_: groups[3:] + 0.5, "you returned shape"),
+            (drawn(cut_off), "expected 24 groups held out, yours are 23"),
+            (drawn(up), "expected 10 groups held out, yours are 11"),
             (lambda groups, *_: groups, "not other numbers"),
             (lambda groups, *_: groups < 0, "groups held out, yours are 0"),
             (lambda groups, p, seed: by_shuffling(groups, p / 2, seed), "yours are 5"),
@@ -264,6 +350,7 @@ ANSWERS = {
                 "own",
             ),
             (counted(lambda m: m.count_params()), "counted everything"),
+            (counted(unfrozen), "counted the running averages"),
             (counted(lambda m: free(m, lambda array: 1)), "the arrays"),
             (counted(lambda m: 197), "frozen numbers too"),
             (counted(lambda m: free(m, lambda array: sum(array.shape))), "added up"),
@@ -277,7 +364,12 @@ ANSWERS = {
         ],
     ),
     "augment": Answers(
-        right=[changed_photos(), with_where],
+        right=[
+            changed_photos(),
+            with_where,
+            chosen(fair, any_factor),
+            lambda photos, rng: with_where(photos, rng).round(),
+        ],
         wrong=[
             (lambda photos, rng: photos, "no photo is mirrored"),
             (lambda photos, rng: photos[:, :, ::-1], "all photos are"),
@@ -293,6 +385,21 @@ ANSWERS = {
             (lambda photos, _: with_where(photos, np.random.default_rng(3)), "two gen"),
             (lambda x, rng: with_where(x, rng) * rng.uniform(1, 2, 3), "each colour"),
             (lambda x, rng: with_where(x, rng) + 9 * rng.random(x.shape), "neither"),
+            (lambda x, rng: with_where(x, rng)[:, ::-1] * [1, 0.9, 0.8], "neither"),
+            (lambda x, rng: x[:, :, ::-1] * [1, 0.9, 0.8], "each colour"),
+            (chosen(fair, lambda n, rng: rng.normal(1, 0.3, n)), "factors go from"),
+            (chosen(fair, lambda n, rng: rng.uniform(0.5, 1.5, n)), "go from 0.5"),
+            (chosen(fair, lambda n, rng: rng.choice([0.8, 1.2], n)), "only 2 values"),
+            (chosen(lambda by, rng: by > 1, any_factor), "depend on the factor"),
+            (chosen(lambda by, rng: abs(by - 1) < 0.1, any_factor), "depend on"),
+            (chosen(exactly_half, any_factor), "mirrored 0 times"),
+            (
+                chosen(lambda by, rng: np.arange(len(by)) % 2 < 1, any_factor),
+                "60 times",
+            ),
+            (either_or(False), "mirrored photos all have the factor 1.00"),
+            (either_or(True), "unmirrored photos all have the factor 1.00"),
+            (one_alone, "alone always gets the same factor"),
             (in_place_augment, "changed `photos` itself"),
         ],
     ),
@@ -300,6 +407,11 @@ ANSWERS = {
         right=[trained(), tuned(by_hand)],
         wrong=[
             (trained([((), 0.05, 5)]), "no weight of `tail`"),
+            (trained(copied=True), "did you train a copy"),
+            (trained(STAGES[:2]), "no weight of `block_16`"),
+            (trained([STAGES[0], (("block_16",), 1e-3, 1)]), "no weight of `Conv_1`"),
+            (trained(norms=["block_16_BN"]), "those of `block_16_BN`"),
+            (with_tail(without_tail), "come from elsewhere"),
             (trained(answers=lambda p: p), "highest's label"),
             (trained(answers=lambda p: p.max(axis=1)), "whole numbers"),
             (with_tail(lambda *given: None), "returned None"),
