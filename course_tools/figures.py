@@ -262,7 +262,7 @@ def cnn3() -> Figure:
 
 @figure
 def siamese() -> Figure:
-    drawing, ax = _canvas(9, 3.6, (-0.6, 17.6), (-3.9, 3.7))
+    drawing, ax = _canvas(10.4, 3.6, (-0.6, 21.4), (-3.9, 3.7))
     garment = np.zeros((7, 7))
     shirt, dress = garment.copy(), garment.copy()
     shirt[1:3, :], shirt[3:, 2:5], shirt[1, 3] = 1, 1, 0
@@ -289,8 +289,11 @@ def siamese() -> Figure:
     ax.text(9.9, -3.55, "32 numbers", ha="center", va="center", fontsize=10)
     box = style | {"edgecolor": plotting.ORANGE}
     ax.text(13.1, 0, "|a − b|", ha="center", va="center", fontsize=13, bbox=box)
-    _arrow(ax, (14.3, 0), (15.6, 0))
-    ax.text(16.5, 0, "same?\n0 … 1", ha="center", va="center", fontsize=12)
+    _arrow(ax, (14.2, 0), (15.1, 0))
+    ax.text(16.6, 0, "sigmoid", ha="center", va="center", fontsize=13, bbox=box)
+    ax.text(16.6, -1.0, "of a weighted sum", ha="center", va="center", fontsize=10)
+    _arrow(ax, (18.1, 0), (19.0, 0))
+    ax.text(20.2, 0, "same?\n0 … 1", ha="center", va="center", fontsize=12)
     return drawing
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, YELLOW, BLACK, GREY = "#56B4E9", "#E69F00", "#000000", "#8C8C8C"
 PALETTE = (BLUE, ORANGE, GREEN, PINK, SKY, YELLOW, BLACK, GREY)
+# Two more, where ten classes need one each; markers tell them apart as well.
+TEN = (*PALETTE, "#7F3C8D", "#B8DE6F")
+MARKERS = "osD^vP*X<>"
 
 
 def use_style() -> None:
@@ -153,6 +157,172 @@ def draw_history(history: Mapping[str, Sequence[float]]) -> Figure:
         ax.set(xlabel="epoch", ylabel=label, xticks=epochs)
     axes[1].legend(loc="lower right")
     return fig
+
+
+def live_curve(finding: str, unit: str, level: tuple[str, float] | None = None) -> Any:
+    """Make a Keras callback that redraws each batch's loss every two seconds.
+
+    Keras reports a running mean; it is turned back into each batch's own loss.
+
+    Parameters
+    ----------
+    finding : str
+        Title of the figure.
+    unit : str
+        Of the loss.
+    level : tuple of str and float, optional
+        A dashed line to compare with: its name and height.
+
+    Returns
+    -------
+    keras.callbacks.Callback
+        It shows one figure, which grows while the network trains.
+    """
+    from course_utils.frameworks import import_keras
+
+    import matplotlib.pyplot as plt
+    from IPython.display import display
+
+    fig, ax = plt.subplots(figsize=(8, 2.8))
+    fig.suptitle(finding, x=0.01, ha="left", weight="bold")
+    plt.close(fig)
+    losses: list[float] = []
+    told, shown = {"sum": 0.0, "drawn": 0.0}, display(fig, display_id=True)
+
+    def redraw(logs: Any = None) -> None:
+        ax.clear()
+        ax.plot(range(1, len(losses) + 1), losses)
+        if level:
+            ax.axhline(level[1], color=GREY, linestyle="--", label=level[0])
+            ax.legend()
+        ax.set(xlabel="batch", ylabel=f"loss ({unit})")
+        last = losses[-10:]
+        ax.set_title(f"{losses[0]:.2f} at first, now {sum(last) / len(last):.2f}")
+        shown.update(fig)
+
+    def add(batch: int, logs: Any) -> None:
+        before = told["sum"] if batch else 0.0
+        told["sum"] = logs["loss"] * (batch + 1)
+        losses.append(told["sum"] - before)
+        if time.monotonic() - told["drawn"] > 2:
+            redraw()
+            told["drawn"] = time.monotonic()
+
+    callback = import_keras().callbacks.LambdaCallback
+    return callback(on_train_batch_end=add, on_train_end=redraw)
+
+
+def draw_pictures(
+    pictures: Sequence[ArrayLike] | np.ndarray,
+    finding: str,
+    *,
+    titles: Sequence[str] = (),
+    columns: int = 10,
+    height: float = 1.0,
+) -> Figure:
+    """Draw grey pictures row by row, dark where they hold ink.
+
+    Parameters
+    ----------
+    pictures : numpy.ndarray of shape (n, height, width)
+        What to draw.
+    finding : str
+        Title of the figure.
+    titles : sequence of n str, optional
+        One above each picture.
+    columns : int
+        Pictures in a row.
+    height : float
+        Of a row, in inches.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure, 8 inches wide.
+    """
+    import matplotlib.pyplot as plt
+
+    rows = -(-len(pictures) // columns)
+    fig, axes = plt.subplots(
+        rows, columns, figsize=(8, rows * height + 0.4), squeeze=False
+    )
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, picture in zip(axes.flat, pictures, strict=False):
+        ax.imshow(picture, cmap="gray_r")
+    for ax, title in zip(axes.flat, titles, strict=False):
+        ax.set_title(title, fontsize=9, weight="normal", loc="center")
+    fig.suptitle(finding, x=0.01, ha="left", weight="bold")
+    return fig
+
+
+def draw_density(ax: Axes, points: np.ndarray, labels: np.ndarray, shown: int) -> Any:
+    """Draw how densely points lie, and the first of them by label.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where.
+    points : numpy.ndarray of shape (n, 2)
+        Places.
+    labels : numpy.ndarray of shape (n,)
+        From 0 to 9.
+    shown : int
+        Points that are drawn one by one, a colour and a marker each label.
+
+    Returns
+    -------
+    list
+        One artist a label, for a legend.
+    """
+    ax.hist2d(*points.T, bins=40, norm="log", cmin=1, cmap="Greys", alpha=0.7)
+    ax.use_sticky_edges = False
+    ax.margins(0.04)
+    ax.locator_params(axis="x", nbins=5)
+    ax.grid(visible=False)
+    few, drawn = labels[:shown], []
+    for label in range(10):
+        style = {"color": TEN[label], "marker": MARKERS[label], "edgecolor": "white"}
+        at = points[:shown][few == label]
+        drawn.append(ax.scatter(*at.T, s=30, linewidth=0.4, **style))
+    return drawn
+
+
+def draw_hexagons(ax: Axes, points: np.ndarray, labels: np.ndarray) -> float:
+    """Colour hexagons of three points or more by their most frequent label.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where.
+    points : numpy.ndarray of shape (n, 2)
+        Places.
+    labels : numpy.ndarray of shape (n,)
+        From 0 to 9.
+
+    Returns
+    -------
+    float
+        Share of all points that have the label of their hexagon.
+    """
+    import numpy as np
+    from matplotlib.colors import BoundaryNorm, ListedColormap
+
+    cells: dict[str, Any] = {"C": labels, "gridsize": 20, "mincnt": 3}
+    tints = {"cmap": ListedColormap(TEN), "norm": BoundaryNorm(range(11), 10)}
+    x, y = points.T
+
+    def most(some: Any) -> int:
+        return int(np.bincount(some).argmax())
+
+    def how_many(some: Any) -> int:
+        return int(np.bincount(some).max())
+
+    ax.hexbin(x, y, **cells, **tints, reduce_C_function=most)
+    share = ax.hexbin(x, y, **cells, visible=False, reduce_C_function=how_many)
+    ax.locator_params(axis="x", nbins=5)
+    counts = np.asarray(share.get_array())
+    return float(counts.sum() / len(labels))
 
 
 def draw_signed(ax: Axes, names: Sequence[str], values: Sequence[float]) -> None:

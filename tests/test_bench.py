@@ -34,6 +34,7 @@ OURS = [measured(30.0, [0.90, 0.9223, 0.931]), measured(30.0, [None, None, 0.933
 def test_a_tiny_run_measures_both_recipes_and_draws_them(tmp_path):
     plot = tmp_path / "bench.png"
     options = ["--original-epochs", "1", "--epochs", "1", "--pictures", "600"]
+    options += ["--width", "4"]
     ran = subprocess.run(
         [sys.executable, "-m", "course_tools.cli", "bench", "5", *options]
         + ["--plot", str(plot)],
@@ -48,6 +49,11 @@ def test_a_tiny_run_measures_both_recipes_and_draws_them(tmp_path):
     assert re.match(r"course +seed 0 +epoch +1 .* kNN 0\.\d{4}", lines[2])
     assert "1,278,849" in ran.stdout
     assert "1 of 50 epochs were run; the rest is extrapolated" in ran.stdout
+    scores = r"losses +seed 0 .*'contrastive': 0\.\d+.*'PCA': 0\.\d+"
+    assert re.search(scores, ran.stdout)
+    assert re.search(r"\nnot seen in training +contrastive", ran.stdout)
+    assert re.search(r"\ncontrastive minus it +-?0\.\d{3} \[", ran.stdout)
+    assert "contrastive ahead by, interval over test pictures" in ran.stdout
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
@@ -56,7 +62,7 @@ def test_the_recipe_is_the_notebooks_cells():
     notebook = nbformat.read(lesson.solution, as_version=4)
     cells = [c for c in notebook.cells if "recipe" in c.metadata.get("tags", [])]
     text = "\n".join(cell.source for cell in cells)
-    for name in ("post_embedder", "post_siamese", "make_embedder", "moved", "train"):
+    for name in ("post_siamese", "make_embedder", "with_softmax", "moved", "train"):
         assert f"def {name}(" in text
     assert "### BEGIN" not in text
     code = (ROOT / "course_tools" / "bench" / "lesson_05.py").read_text()
@@ -70,8 +76,9 @@ def test_what_was_not_run_is_extrapolated_and_said_so():
     assert "0.9223 is the published accuracy" in text
     row = next(line for line in text.splitlines() if line.startswith("course, seed 0"))
     assert row.split()[-1] == "60", "seconds until 0.9223"
+    assert "It reaches 0.9223 in 1/83.3 of the original's 50 epochs" in text
     assert "0.9320 on average, from 0.9310 to 0.9330" in text
-    assert "1/55.6 of the time" in text
+    assert "1/55.6 of the CPU time" in text
 
 
 def test_a_whole_run_extrapolates_nothing():
@@ -80,10 +87,33 @@ def test_a_whole_run_extrapolates_nothing():
     assert "not reached" in text
 
 
+def test_the_lead_of_the_contrastive_network_has_an_interval_over_seeds_or_pictures():
+    truth, right, wrong = [0, 1] * 50, [0, 1] * 50, [1, 0] * 5 + [0, 1] * 45
+    ways = {"contrastive": right, "PCA": wrong}
+    runs = [{"truth": truth, "answers": ways}, {"truth": truth, "answers": ways}]
+    (_, first, none), (name, second, lead) = lesson_05.table_of(runs, "05_x", "course")
+    assert (first, none) == (1.0, "") and (name, second) == ("PCA", 0.9)
+    assert lead == "0.100 [0.100, 0.100]"
+    _, (_, _, lead) = lesson_05.table_of(runs[:1], "05_x", "course")
+    assert lead.startswith("0.100 [0.0") and lead.endswith("]")
+
+
+def test_each_draw_of_unseen_garments_has_a_row():
+    ways = {"contrastive": [0, 1, 1, 1], "pixels": [0, 1, 0, 1]}
+    run = {"truth": [0, 1, 0, 1], "answers": ways, "unseen": ["bag", "coat"]}
+    assert lesson_05.draws_table([run, run], "course bench 5") == [
+        ["bag, coat", "0.750", "1.000"],
+        ["bag, coat", "0.750", "1.000"],
+        ["mean", "0.750", "1.000"],
+        ["contrastive minus it", "", "-0.250 [-0.250, -0.250]"],
+    ]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["bench", "5", "--original-epochs", "0"],
+        ["bench", "5", "--width", "0"],
         ["bench", "5", "--original-epochs", "51"],
         ["bench", "5", "--seeds", "0"],
         ["bench", "5", "--pictures", "3"],

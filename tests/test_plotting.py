@@ -108,3 +108,26 @@ def test_labels_on_a_map_stand_beside_their_points_and_avoid_each_other():
     assert not any(a.overlaps(b) for a, b in pairs)
     shown = [text.get_text() for text in ax.get_legend().get_texts()]
     assert shown == ["fruit", "thing"]
+
+
+def test_pictures_are_drawn_row_by_row_with_their_titles():
+    made = plotting.draw_pictures(
+        np.zeros((5, 4, 4)), "five", titles=list("abcde"), columns=3
+    )
+    assert plotting.describe(made) == "Figure: five"
+    assert [ax.get_title() for ax in made.axes] == [*"abcde", ""]
+    plt.close(made)
+
+
+def test_hexagons_tell_how_many_points_have_the_label_of_their_place():
+    points = np.repeat([[0.0, 0.0], [1.0, 1.0]], 10, axis=0)
+    labels = np.array([1] * 10 + [2] * 8 + [3] * 2)
+    assert plotting.draw_hexagons(Figure().subplots(), points, labels) == 0.9
+
+
+def test_density_is_drawn_with_a_mark_for_each_label():
+    rng = np.random.default_rng(0)
+    points, labels = rng.normal(size=(300, 2)), rng.integers(0, 10, 300)
+    marks = plotting.draw_density(Figure().subplots(), points, labels, shown=50)
+    assert len(marks) == 10
+    assert sum(len(mark.get_offsets()) for mark in marks) == 50

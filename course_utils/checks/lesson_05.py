@@ -12,8 +12,8 @@ from typing import Any
 
 from course_utils.checks.cases import Case, reference
 from course_utils.checks.core import as_array, fail
-from course_utils.checks.garments import garment_vectors as garment_vectors
 from course_utils.checks.garments import share_right
+from course_utils.checks.garments import train_embedder as train_embedder
 from course_utils.checks.summary import summary_of
 
 import numpy as np
@@ -37,45 +37,6 @@ def _loops(code: CodeType) -> bool:
     inner = [part for part in code.co_consts if isinstance(part, CodeType)]
     jumps = any("JUMP_BACKWARD" in step.opname for step in dis.get_instructions(code))
     return jumps or any(map(_loops, inner))
-
-
-@reference(
-    "5.1",
-    hints=[
-        "What does `labels == 3` give you? And if 3 were a column of all labels?",
-        "`labels[:, None]` has shape (n, 1), `labels[None, :]` has shape (1, n). NumPy "
-        "stretches both to (n, n) when it compares them.",
-        "`return labels[:, None] == labels[None, :]`.",
-    ],
-    # The lesson's own labels are bytes.
-    cases=lambda: [Case(np.array([2, 0, 2, 9, 3, 0, 9], t)) for t in (int, np.uint8)],
-    mistakes={
-        "You compared each label with itself only: one of the two has to be a column, "
-        "the other a row.": lambda y: y == y,
-        "Both sides of `==` stand the same way: one has to be a column, the other a "
-        "row.": (lambda y: y[:, None] == y[:, None], lambda y: y[None] == y[None]),
-        "All pairs are there, in one row: I asked for a table, with a row for each "
-        "label.": lambda y: np.equal.outer(y, y).ravel(),
-        "That lists pairs of one label; I asked for a table of all pairs, `True` or "
-        "`False`.": lambda y: np.argwhere(np.equal.outer(y, y)),
-        "The table is `True` where the labels differ; I asked where they agree: `==`, "
-        "not `!=`.": lambda y: np.not_equal.outer(y, y),
-        "The diagonal is off: picture i has the same label as picture i, so `True` "
-        "belongs there.": lambda y: np.equal.outer(y, y) > np.eye(len(y)),
-        "Only the diagonal is set: others share a label too.": lambda y: np.eye(len(y)),
-        "You multiplied the labels; compare them with `==`.": lambda y: np.outer(y, y),
-        "That is the difference of the labels; `==` says whether they agree.": (
-            lambda y: np.subtract.outer(y, y),
-            lambda y: abs(np.subtract.outer(y, y)),
-        ),
-    },
-    then=_refuse_loops,
-    passed="Every pair is judged. A batch of 256 pictures holds 32,640 of them, too "
-    "many for a loop in each step; the losses of this lesson begin with this table.",
-)
-def same_label(labels: np.ndarray) -> np.ndarray:
-    """Compare label by label."""
-    return np.array([[a == b for b in labels] for a in labels])
 
 
 _squared = partial(cdist, metric="sqeuclidean")
@@ -112,7 +73,7 @@ def _look_at_equal_rows(answer: Answer) -> None:
 
 
 @reference(
-    "5.2",
+    "5.1",
     hints=[
         "`a @ b.T` holds all dot products, shape (n, m). Where do the two norms go?",
         "`np.sum(a**2, axis=1)[:, None]` is a column, the same of b a row. Add them, "
@@ -198,7 +159,7 @@ def _pairs() -> list[Case]:
 
 
 @reference(
-    "5.3",
+    "5.2",
     hints=[
         "Two formulas, one for each kind of pair. Compute both for all pairs, then "
         "choose with `np.where(same, …, …)`.",
@@ -215,8 +176,10 @@ def _pairs() -> list[Case]:
         "them.": lambda d, same, m=1.0: _mean_loss(d, same, m) / 2,
         "The two kinds have changed places: for one label, the loss is the squared "
         "distance.": lambda d, same, m=1.0: _mean_loss(d, ~same, m),
-        "In your code two labels beyond the margin still cost something; max(0, margin "
-        "− distance) is 0 there.": _but(push=lambda d, m: (m - d) ** 2),
+        "Two labels that are farther apart than the margin cost nothing: max(0, "
+        "margin − distance) is 0 there. In your code they cost something.": _but(
+            push=lambda d, m: (m - d) ** 2
+        ),
         "For two labels, take the margin minus the distance first, then square; not "
         "the margin minus the squared distance.": _but(
             push=lambda d, m: _short(m, d**2)
@@ -307,7 +270,7 @@ def _slip_of_loss(got, expected, vectors, labels, *_: Any) -> str:
 
 
 @reference(
-    "5.4",
+    "5.3",
     hints=[
         "Take one picture. Which similarity stands above the line of its share, and "
         "which are added below it? Which picture is missing from both?",
@@ -382,6 +345,145 @@ def supervised_loss(
     return np.array(losses)
 
 
+def _batches_of_distances() -> list[Case]:
+    rng, cases = np.random.default_rng(55), []
+    for labels, width in (([0, 0, 1, 1, 0, 2], 3), ([3, 7, 3, 3, 7, 7, 9], 2)):
+        z = _unit(rng.normal(size=(len(labels), width)))
+        cases.append(Case(*_distances_of(z, labels)))
+    # All negatives are nearer to the first anchor than its positive is.
+    angles = np.radians([0, 170, 20, 50, 80, 110])
+    z = np.column_stack([np.cos(angles), np.sin(angles)])
+    return [*cases, Case(*_distances_of(z, [0, 0, 1, 1, 2, 2]))]
+
+
+def _distances_of(z: np.ndarray, labels: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    same = np.equal.outer(labels, labels)
+    return _squared(z, z).astype("float32"), same
+
+
+def _negative(squared, same, pick=min, beyond=True, fallback=max, others=True):
+    """Squared distance to the negative of each pair, or to that of a mistake."""
+    table = np.zeros(squared.shape, "float32")
+    for a, p in np.ndindex(*squared.shape):
+        rows = [n for n in range(len(squared)) if not same[a, n] or not others]
+        every = [squared[a, n] for n in rows]
+        usable = [d for d in every if d > squared[a, p] or not beyond]
+        table[a, p] = pick(usable) if usable else fallback(every)
+    return table
+
+
+def _of_pairs(got: Any, expected: Any, squared: Any, same: Any) -> bool:
+    pairs = same & ~np.eye(len(same), dtype=bool)
+    if np.shape(got) != np.shape(expected):
+        return False
+    return bool(np.allclose(np.asarray(got)[pairs], expected[pairs], atol=1e-5))
+
+
+def _slip_of_miner(got, expected, squared, same, *_: Any) -> str:
+    if np.shape(got) != np.shape(expected):
+        return (
+            "I asked for a table, one entry for each anchor (row) and positive "
+            "(column): compare in three axes, anchor, positive, negative, and take the "
+            "`min` over the last."
+        )
+    pairs = same & ~np.eye(len(same), dtype=bool)
+    known = (
+        (
+            partial(_negative, beyond=False),
+            "That is the nearest negative of all; it "
+            "should be farther than the positive.",
+        ),
+        (
+            partial(_negative, pick=max),
+            "That is the farthest negative; I asked for the "
+            "nearest of those that are farther than the positive.",
+        ),
+        (
+            partial(_negative, fallback=min),
+            "Where no negative is farther than the "
+            "positive, take the *farthest* negative: yours is the nearest.",
+        ),
+        (
+            partial(_negative, others=False),
+            "Pictures of the anchor's own label count "
+            "as negatives in your code: leave out those where `same` is True.",
+        ),
+        (
+            lambda d, s: _negative(d, s).T,
+            "Rows and columns have changed places: row a "
+            "belongs to anchor a, column p to its positive.",
+        ),
+    )
+    came = np.asarray(got, float)
+    for mistake, sentence in known:
+        if np.allclose(came[pairs], mistake(squared, same)[pairs], atol=1e-5):
+            return sentence
+    if not np.isfinite(came[pairs]).all() or came[pairs].max() > 4.001:
+        return (
+            "Where no negative is farther than the positive, take the farthest "
+            "negative: in your code a stand-in for “none” is left there."
+        )
+    return "The first pair that differs is one of two different pictures of one label."
+
+
+def _look_into_a_graph(answer: Answer) -> None:
+    """Use an answer as the lesson does: compiled, with a gradient."""
+    import tensorflow as tf
+
+    z = tf.Variable(
+        _unit(np.random.default_rng(5).normal(size=(12, 4))), dtype="float32"
+    )
+    same = tf.constant(np.equal.outer(*[np.arange(12) % 3] * 2))
+
+    def loss() -> Any:
+        squared = 2 - 2 * tf.matmul(z, z, transpose_b=True)
+        return tf.reduce_sum(tf.where(same, answer(squared, same), 0.0))
+
+    def slope() -> Any:
+        with tf.GradientTape() as tape:
+            total = loss()
+        return tape.gradient(total, z)
+
+    try:
+        found = tf.function(slope)()
+    except Exception as error:
+        kind = type(error).__name__
+        fail(
+            "The table is right, but a compiled training step cannot run your code "
+            f"({kind}). Use `keras.ops` throughout, no NumPy and no loop over pairs."
+        )
+    if found is None:
+        fail(
+            "The table is right, but no gradient flows through it: build it from "
+            "`squared` by `keras.ops`, without turning it into NumPy."
+        )
+
+
+@reference(
+    "5.5",
+    hints=[
+        "Take one anchor a and one positive p. Which pictures n may be the negative? "
+        "Write the two conditions as tables of booleans.",
+        "`farther = squared[:, None, :] > squared[:, :, None]` has axes a, p, n. Of "
+        "those, n must not share a's label: `ops.logical_not(same)[:, None, :]`.",
+        "`ops.min(ops.where(usable, squared[:, None, :], np.inf), axis=2)` is the "
+        "nearest usable one; `ops.any(usable, axis=2)` says where there is one.",
+        "The farthest negative of each anchor is `ops.max(ops.where(same, -np.inf, "
+        "squared), axis=1, keepdims=True)`; choose between the two with `ops.where`.",
+    ],
+    cases=_batches_of_distances,
+    accepts=_of_pairs,
+    slip=_slip_of_miner,
+    then=_look_into_a_graph,
+    passed="Each pair gets the nearest negative beyond its positive: neither the "
+    "hardest one nor an easy one. It also runs in a compiled training step. Now train "
+    "with it.",
+)
+def semi_hard(squared: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """Go pair by pair; Schroff, Kalenichenko and Philbin (2015), CVPR."""
+    return _negative(squared, same)
+
+
 def _voting_tables() -> list[tuple[np.ndarray, np.ndarray, list[int]]]:
     """Draw neighbours' labels, true labels and candidates, the best beyond any tie."""
     rng = np.random.default_rng(57)
@@ -451,7 +553,7 @@ _WRONG_SCORES = {
 
 
 @reference(
-    "5.5",
+    "5.4",
     hints=[
         "Take k = 3. Which part of `neighbor_labels` may vote? What would you compare "
         "its votes with?",

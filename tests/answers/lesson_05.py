@@ -7,9 +7,10 @@ ink and edges to the ten classes, solved in one step.
 from __future__ import annotations
 
 from collections import Counter
-from functools import cache, lru_cache
+from functools import cache
 
 from course_utils.data import load_fashion_mnist
+from course_utils.frameworks import import_keras
 from tests.answers import Answers
 
 import numpy as np
@@ -17,10 +18,7 @@ from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 from sklearn.decomposition import PCA
 
-
-def by_one_hot(labels):
-    rows = (np.asarray(labels)[:, None] == np.unique(labels)).astype(float)
-    return (rows @ rows.T).tolist()
+ops = import_keras().ops
 
 
 def expanded(a, b, axis=1):
@@ -82,7 +80,6 @@ def by_bincount(neighbor_labels, labels, candidates):
 
 
 (x_train, y_train), (x_test, y_test) = load_fashion_mnist()
-FIT = slice(0, 12_000)
 
 
 def edges(pictures):
@@ -93,35 +90,62 @@ def edges(pictures):
     return np.sqrt(np.concatenate(cells, axis=1).reshape(len(ink), -1))
 
 
-@cache
-def solved(n_train, n_test, width):
+def least_squares(pictures, labels, width=1_000, seed=0):
     """An embedder with ten columns, by least squares on random features."""
-    pictures = np.concatenate([x_train[:n_train], x_test[:n_test]])
-    labels = np.concatenate([y_train[:n_train], y_test[:n_test]])
-    weights = np.random.default_rng(0).normal(size=(588, width)).astype("float32") / 10
+    weights = np.random.default_rng(seed).normal(size=(588, width)).astype("float32")
     middle = edges(pictures).mean(axis=0)
 
     def features(pictures):
-        return np.maximum((edges(pictures) - middle) @ weights, 0)
+        return np.maximum((edges(pictures) - middle) @ weights / 10, 0)
 
     rows = features(pictures)
     inner = rows.T @ rows + np.eye(width, dtype="float32")
     heads = np.linalg.solve(inner, rows.T @ np.eye(10, dtype="float32")[labels])
+    return lambda pictures: features(pictures) @ heads
 
-    @lru_cache(32)  # a check shows every answer the same few thousand pictures
-    def embed(pictures):
-        return features(np.frombuffer(pictures, np.uint8).reshape(-1, 28, 28)) @ heads
 
-    return lambda pictures: embed(np.ascontiguousarray(pictures).tobytes())
+@cache
+def solved():
+    """The same for the pictures that the check hands in, solved once."""
+    rows = np.random.default_rng(56).permutation(len(x_train))[:10_000]
+    embed = least_squares(x_train[rows], y_train[rows])
+    seen = {}
+
+    def remember(pictures):
+        key = pictures.shape, pictures.tobytes()
+        return seen.setdefault(key, embed(pictures)) if len(pictures) < 20_000 else 0
+
+    return remember
 
 
 def fitted(pictures):
-    return solved(12_000, 0, 1_000)(pictures)
+    return solved()(pictures)
+
+
+class Network:
+    """Something with Keras's method that gives vectors."""
+
+    def __init__(self, give, trained_on=None):
+        self.give = give
+        if trained_on is not None:
+            self.trained_on = [trained_on]
+
+    def predict(self, pictures, **_):
+        return self.give(pictures)
+
+
+def gives(give):
+    """An answer that returns a network without a look at what it is handed."""
+    return lambda pictures, labels: Network(give)
+
+
+def noted(pictures, labels):
+    return Network(fitted, pictures)
 
 
 def at_unit_length(pictures):
     vectors = np.asarray(fitted(pictures), "float64")
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).tolist()
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def noise(pictures, seed=None, width=10):
@@ -144,44 +168,90 @@ def just_labels(pictures):
     return fitted(pictures).argmax(axis=1)
 
 
-@cache
-def pca():
-    return PCA(n_components=32, random_state=0).fit(pixels(x_train[:2_000]))
+def by_pca(pictures, labels):
+    pca = PCA(n_components=32, random_state=0).fit(pixels(pictures))
+    return lambda pictures: pca.transform(pixels(pictures))
 
 
-class Noted:
-    """A network of which `train` noted what it was trained on."""
-
-    def __init__(self, *trained_on):
-        self.trained_on = list(trained_on)
+def with_test_pictures(pictures, labels):
+    """Least squares of the test pictures alone."""
+    return Network(least_squares(x_test, y_test, width=1_500))
 
 
-def of(network):
-    return lambda pictures: fitted(pictures) if network else None
+before = Network(fitted, x_train[:12_000])
 
 
-tuned_on_test = Noted(x_train[FIT], x_test)
+def trained_before(pictures, labels):
+    return before
 
 
-def by_tuned(pictures):
-    return of(tuned_on_test)(pictures)
+def wrapped(pictures, labels):
+    return lambda pictures: before.predict(pictures)
+
+
+def changed_labels(pictures, labels):
+    labels -= labels.min() + 1
+    return Network(fitted)
+
+
+def by_pairs(squared, same):
+    """Pick negatives pair by pair; compiled, this cannot run."""
+    table = np.zeros_like(squared)
+    for a, p in np.ndindex(*squared.shape):
+        far = [d for d, s in zip(squared[a], same[a], strict=True) if not s]
+        table[a, p] = min((d for d in far if d > squared[a, p]), default=max(far))
+    return table
+
+
+def by_gaps(squared, same):
+    """The smallest positive gap, added to the positive's distance."""
+    gap = squared[:, None, :] - squared[:, :, None]
+    usable = ops.logical_and(gap > 0, ops.logical_not(same)[:, None, :])
+    least = ops.min(ops.where(usable, gap, 1e9), axis=2)
+    far = ops.max(ops.where(same, -1e9, squared), axis=1)
+    return ops.where(least < 1e8, squared + least, far[:, None])
+
+
+def by_sorting(squared, same):
+    """Sort each anchor's negatives, and take the first beyond the positive."""
+    order = ops.sort(ops.where(same, -1.0, squared), axis=1)
+    beyond = ops.where(
+        order[:, None, :] > ops.maximum(squared, 0)[:, :, None], order[:, None, :], 1e9
+    )
+    return ops.minimum(ops.min(beyond, axis=2), ops.max(order, axis=1, keepdims=True))
+
+
+def mined(pick=ops.min, none=np.inf, fallback=True, negatives=True, beyond=True):
+    def answer(squared, same):
+        usable = squared[:, None, :] > squared[:, :, None]
+        usable = ops.logical_or(usable, not beyond)
+        if negatives:
+            usable = ops.logical_and(usable, ops.logical_not(same)[:, None, :])
+        found = pick(ops.where(usable, squared[:, None, :], none), axis=2)
+        if not fallback:
+            return found
+        far = ops.max(ops.where(same, -np.inf, squared), axis=1, keepdims=True)
+        return ops.where(ops.any(usable, axis=2), found, far)
+
+    return answer
+
+
+def without_slope(squared, same):
+    return ops.stop_gradient(mined()(squared, same))
 
 
 def told(answer):
-    """The lesson's answer asks the network above it; here a stand-in answers."""
-    answer.__globals__["network"] = None
-    answer.__globals__["embed"] = lambda network, pictures, **_: fitted(pictures)
-    return answer, x_train[FIT]
+    """The lesson's answer builds and trains; here a stand-in does."""
+    stand_ins = {
+        "make_embedder": lambda **_: Network(fitted),
+        "train": lambda network, *_, **__: None,
+        "semi_hard": mined(),
+    }
+    answer.__globals__.update(stand_ins)
+    return (answer,)
 
 
 ANSWERS = {
-    "same_label": Answers(
-        right=[by_one_hot, lambda labels: labels[:, None] - labels == 0],
-        wrong=[
-            (lambda labels: [[a == b for b in labels] for a in labels], "a loop"),
-            (lambda labels: np.outer(labels == 2, labels == 2), "expected True at [1"),
-        ],
-    ),
     "squared_distances": Answers(
         right=[
             lambda a, b: ((a[:, None] - b) ** 2).sum(axis=-1).astype(np.float32),
@@ -219,43 +289,51 @@ ANSWERS = {
             (lambda *table: float(by_bincount(*table)), "whole numbers"),
         ],
     ),
-    "garment_vectors": Answers(
+    "semi_hard": Answers(
+        right=[by_gaps, by_sorting, lambda squared, same: mined()(squared, same)],
+        wrong=[
+            (mined(beyond=False), "nearest negative of all"),
+            (mined(pick=ops.max, none=-np.inf), "the farthest negative"),
+            (mined(fallback=False), "stand-in"),
+            (mined(fallback=False, none=9.0), "stand-in"),
+            (mined(negatives=False), "own label count"),
+            (lambda squared, same: ops.transpose(mined()(squared, same)), "Rows and"),
+            (lambda squared, same: ops.min(squared, axis=1), "one entry for each"),
+            (by_pairs, "compiled training step"),
+            (without_slope, "no gradient"),
+        ],
+    ),
+    "train_embedder": Answers(
         right=[
-            (fitted, x_train[FIT]),
-            (at_unit_length, pixels(x_train[FIT]) / 255),
-            (of(Noted(x_train[FIT] / 255, x_train[:500])), x_train[FIT]),
-            (fitted, x_train),
-            (fitted, x_train[y_train != 6]),
-            (lambda x: print("1/1 ━━━━━━━━━━ 0s 20ms/step") or fitted(x), x_train[FIT]),
+            gives(fitted),
+            gives(at_unit_length),
+            noted,
+            lambda pictures, labels: fitted,
         ],
         wrong=[
-            ((lambda x: solved(6_000, 10_000, 1_500)(x), x_train), "on test images"),
-            ((fitted, np.concatenate([x_train[FIT], x_test])), "are test images"),
-            ((fitted, x_train[:100]), "too few"),
-            ((fitted, y_train[FIT]), "of shape (n, 28, 28)"),
-            ((fitted, x_train[FIT] // 7), "none that I know"),
+            (trained_before, "did not hand in"),
+            (wrapped, "did not hand in"),
+            (with_test_pictures, "trained on test images"),
+            (by_pca, "interval above zero"),
+            (changed_labels, "changed `labels` itself"),
+            (lambda pictures, labels: fitted(pictures), "return the network"),
+            (lambda pictures, labels: 3, "returned int"),
+            (lambda pictures, labels: None, "returned None"),
         ]
         + [
-            ((answer, x_train[FIT]), words)
-            for answer, words in (
+            (gives(give), words)
+            for give, words in (
                 (lambda x: 0.25 + 1e-7 * fitted(x), "collapsed to a point"),
                 (lambda x: noise(x, seed=3), "ignores its input"),
                 (noise, "ignores its input"),
-                (lambda x: random_columns(x, seed=None), "inside the function"),
                 (lambda x: fitted(x) + 0.02 * noise(x), "dropout or noise"),
                 (with_the_batch, "comes alone"),
                 (lambda x: with_the_batch(x) / fitted(x).std(axis=0), "comes alone"),
                 (pixels, "at most 32"),
-                (random_columns, "An untrained embedder"),
-                (lambda x: pca().transform(pixels(x)), "PCA alone"),
-                (lambda x: solved(0, 10_000, 1_500)(x), "trained on test images"),
-                (by_tuned, "trained on test images"),
-                (lambda x: by_tuned(x), "trained on test images"),
-                (of(Noted(x_train[FIT], x_train[12_000:13_000])), "all that it"),
+                (random_columns, "untrained embedder"),
                 (just_labels, "Are those labels"),
                 (lambda x: just_labels(x)[:, None].astype(float), "handful of values"),
                 (lambda x: np.full((len(x), 8), np.nan), "NaN"),
-                (lambda x: fitted(x_test[:50]), "handed in"),
             )
         ],
         solution=told,
