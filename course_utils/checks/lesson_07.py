@@ -451,7 +451,8 @@ class _Play:
     """An index under test, beside a dictionary of the rows that it should hold."""
 
     def __init__(self, answer: Answer, n_columns: int) -> None:
-        self.index, self.held = answer(n_columns), {}
+        self.index: Any = answer(n_columns)
+        self.held: dict[int, np.ndarray] = {}
         missing = [m for m in ("add", "remove", "search") if not hasattr(self.index, m)]
         if missing:
             fail(
