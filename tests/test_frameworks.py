@@ -123,3 +123,31 @@ def test_setup_leaves_one_thread_to_linear_algebra_and_theirs_to_frameworks():
 def test_a_number_of_threads_that_the_user_chose_is_kept():
     blas, *_ = json.loads(run(THREADS, OPENBLAS_NUM_THREADS="2").stdout)
     assert set(blas.values()) == {2}
+
+
+def held_after_freeing(first):
+    """Megabytes that a process holds beyond its start, after 200 were freed."""
+    code = f"""
+import numpy as np, psutil
+from course_utils import frameworks
+{first}
+def held():
+    return psutil.Process().memory_info().rss / 1e6
+large = np.ones(2_000_000)  # glibc would now keep blocks of this size
+del large
+start, blocks, small = held(), [], []
+for _ in range(100):
+    blocks.append(np.ones(250_000))
+    small.append(np.ones(100))  # stays, and pins what lies below it
+del blocks
+print(held() - start)
+"""
+    ran = run(code)
+    assert ran.returncode == 0, ran.stderr
+    return float(ran.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_freed_memory_goes_back_to_the_system():
+    assert held_after_freeing("") > 100, "else the setting proves nothing"
+    assert held_after_freeing("frameworks.return_freed_memory()") < 30
