@@ -9,22 +9,39 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from course_tools.bench import n_threads, recipe, run_apart, store, table
+from course_tools.bench.garment_report import (
+    ORIGINAL_EPOCHS as ORIGINAL_EPOCHS,
+)
+from course_tools.bench.garment_report import (
+    PUBLISHED as PUBLISHED,
+)
+from course_tools.bench.garment_report import (
+    draw as draw,
+)
+from course_tools.bench.garment_report import (
+    report as report,
+)
+from course_tools.bench.garment_report import (
+    rows as rows_of,
+)
+from course_tools.bench.garment_report import (
+    seconds_to as seconds_to,
+)
+from course_tools.bench.garment_report import (
+    total_of_original as total_of_original,
+)
 from course_utils.data.fashion_mnist import FASHION_MNIST_CLASSES, write_garment_vectors
 from course_utils.errors import UsageError
 from course_utils.evaluation import Interval, mean_interval, paired_bootstrap
 
 import numpy as np
 
-ORIGINAL_EPOCHS = 50
-PUBLISHED = 0.9223
 CANDIDATES = (1, 3, 5, 10, 20, 50, 100, 200)
 VECTOR_EPOCHS = 8
 TABLES = ("recipes", "losses", "unseen")
@@ -138,7 +155,7 @@ def _recipes(options: argparse.Namespace, command: str) -> None:
     ours += [_measure("course", options.epochs, s, sizes) for s in range(options.seeds)]
     print()
     print(report(original, ours))
-    head, *rows = _rows(original, ours)
+    head, *rows = rows_of(original, ours)
     store("05_recipes", command, head, rows)
     columns = ["epoch", "loss", "val_loss", "accuracy", "val_accuracy", "kNN"]
     store(
@@ -192,179 +209,6 @@ def _tell(name: str, seed: int) -> Callable[[dict[str, Any]], None]:
             )
 
     return tell
-
-
-def report(original: dict[str, Any], ours: list[dict[str, Any]]) -> str:
-    """Set both recipes side by side.
-
-    Parameters
-    ----------
-    original, ours : dict, list of dict
-        ``parameters``, and ``epochs``: a list of ``seconds``, ``accuracy``, ``k``.
-
-    Returns
-    -------
-    str
-        A table, and what it comes to.
-    """
-    notes = [table([[str(cell) for cell in row] for row in _rows(original, ours)]), ""]
-    run_epochs = len(original["epochs"])
-    whole = total_of_original(original)
-    if run_epochs < ORIGINAL_EPOCHS:
-        notes.append(
-            f"* {run_epochs} of {ORIGINAL_EPOCHS} epochs were run; the rest is "
-            f"extrapolated from their time, and {PUBLISHED} is the published accuracy."
-        )
-    longest = max(len(one["epochs"]) for one in ours)
-    full = [one for one in ours if len(one["epochs"]) == longest]
-    scores = [one["epochs"][-1]["accuracy"] for one in full]
-    if len(scores) > 1:
-        notes.append(
-            f"course, {longest} epochs, {len(scores)} seeds: kNN "
-            f"{statistics.mean(scores):.4f} on average, from {min(scores):.4f} to "
-            f"{max(scores):.4f} (standard deviation {statistics.stdev(scores):.4f})"
-        )
-    mean = statistics.mean(_total(one) for one in full)
-    notes.append(f"The course's recipe takes 1/{whole / mean:.1f} of the CPU time.")
-    reached = [at for one in ours if (at := seconds_to(one)) is not None]
-    if reached:
-        notes.append(
-            f"It reaches {PUBLISHED} in 1/{whole / min(reached):.1f} of the original's "
-            f"{ORIGINAL_EPOCHS} epochs."
-        )
-    return "\n".join(notes)
-
-
-def _rows(original: dict[str, Any], ours: list[dict[str, Any]]) -> list[list[Any]]:
-    """Table of both recipes, its head first."""
-    head = ["recipe", "parameters", "epochs", "CPU s/epoch", "CPU s", "kNN"]
-    rows = [[*head, f"CPU s to {PUBLISHED}"], _row("original", original)]
-    if len(original["epochs"]) < ORIGINAL_EPOCHS:
-        whole = f"{total_of_original(original):.0f}"
-        rest = ["", whole, str(PUBLISHED), whole]
-        rows.append(["original, extrapolated *", "", "50", *rest])
-    return rows + [_row(f"course, seed {one.get('seed', 0)}", one) for one in ours]
-
-
-def _row(name: str, one: dict[str, Any]) -> list[str]:
-    return [
-        name,
-        f"{one['parameters']:,}",
-        str(len(one["epochs"])),
-        f"{_typical(one):.1f}",
-        f"{_total(one):.0f}",
-        f"{one['epochs'][-1]['accuracy']:.4f}",
-        _words(seconds_to(one)),
-    ]
-
-
-def total_of_original(original: dict[str, Any]) -> float:
-    """Seconds of the original's 50 epochs, those not run at the typical time.
-
-    Parameters
-    ----------
-    original : dict
-        As `report` takes it.
-
-    Returns
-    -------
-    float
-        CPU seconds.
-    """
-    missing = ORIGINAL_EPOCHS - len(original["epochs"])
-    return _total(original) + missing * _typical(original)
-
-
-def seconds_to(one: dict[str, Any], accuracy: float = PUBLISHED) -> float | None:
-    """CPU seconds of training after which an accuracy was first reached.
-
-    Parameters
-    ----------
-    one : dict
-        As `report` takes it.
-    accuracy : float
-        A share between 0 and 1.
-
-    Returns
-    -------
-    float or None
-        None where it was not reached.
-    """
-    spent = 0.0
-    for epoch in one["epochs"]:
-        spent += epoch["seconds"]
-        if epoch["accuracy"] is not None and epoch["accuracy"] >= accuracy:
-            return spent
-    return None
-
-
-def draw(original: dict[str, Any], ours: dict[str, Any], path: Path) -> None:
-    """Draw accuracy against CPU seconds of both recipes.
-
-    Parameters
-    ----------
-    original, ours : dict
-        As `report` takes them.
-    path : pathlib.Path
-        The picture to write.
-    """
-    from course_utils import plotting
-
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    plotting.use_style()
-    with mpl.rc_context():
-        fig = Figure(figsize=(8, 4))
-        ax = fig.subplots()
-        for one, name, style in ((ours, "course", "o-"), (original, "original", "s-")):
-            known = [e for e in _with_time(one) if e["accuracy"] is not None]
-            ax.plot(
-                [e["spent"] for e in known],
-                [e["accuracy"] for e in known],
-                style,
-                label=f"{name}, measured",
-            )
-        whole = total_of_original(original)
-        if len(original["epochs"]) < ORIGINAL_EPOCHS:
-            last = _with_time(original)[-1]
-            ax.plot(
-                [last["spent"], whole],
-                [last["accuracy"], PUBLISHED],
-                "s:",
-                markevery=[1],  # the first point was measured, and is drawn above
-                color=plotting.GREY,
-                label="original, time extrapolated, accuracy published",
-            )
-        ax.set_xscale("log")
-        ax.set_xlabel("CPU seconds of training (log scale)")
-        ax.set_ylabel("kNN accuracy on the test pictures")
-        ax.legend(loc="lower right")
-        faster = whole / _total(ours)
-        ax.set_title(
-            f"{ours['epochs'][-1]['accuracy']:.4f} in 1/{faster:.1f} of the time"
-        )
-        fig.savefig(path, dpi=120)
-
-
-def _typical(one: dict[str, Any]) -> float:
-    return statistics.median(epoch["seconds"] for epoch in one["epochs"])
-
-
-def _total(one: dict[str, Any]) -> float:
-    return math.fsum(epoch["seconds"] for epoch in one["epochs"])
-
-
-def _with_time(one: dict[str, Any]) -> list[dict[str, Any]]:
-    spent, epochs = 0.0, []
-    for epoch in one["epochs"]:
-        spent += epoch["seconds"]
-        epochs.append({**epoch, "spent": spent})
-    return epochs
-
-
-def _words(seconds: float | None) -> str:
-    return "not reached" if seconds is None else f"{seconds:.0f}"
 
 
 def _losses(options: argparse.Namespace, command: str) -> None:

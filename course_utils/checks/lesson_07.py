@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils.checks.cases import Case, reference
-from course_utils.checks.core import as_array, exercise, fail
+from course_utils.checks.core import exercise, fail
 from course_utils.checks.summary import summary_of
 
 import numpy as np
@@ -436,182 +436,92 @@ def recall_at_k(found: np.ndarray, true: np.ndarray) -> float:
     return float(np.mean([len({*a} & {*b}) / len(b) for a, b in pairs]))
 
 
-def _exact(held: dict[int, np.ndarray], queries: np.ndarray, k: int) -> np.ndarray:
-    """Ids of the k nearest, by comparing with every held row; -1 where none is left."""
-    found = np.full((len(queries), k), -1)
-    if held:
-        ids, rows = np.array([*held]), np.stack([*held.values()])
-        gaps = (rows**2).sum(axis=1) - 2 * queries @ rows.T
-        nearest = np.argsort(gaps, axis=1, kind="stable")[:, :k]
-        found[:, : nearest.shape[1]] = ids[nearest]
-    return found
+def _weigh(*given, number=4, links=8, code=1, book=1024, vectors=0, unit=1) -> Any:
+    """Weigh an index; a mistake is a wrong factor."""
+    kind, n, d, m, b = given
+    if kind == "pq":
+        return (code * n * b + book * d + vectors * n * d) / unit
+    return (number * n * d + (links * n * m if kind == "hnsw" else 0)) / unit
 
 
-class _Play:
-    """An index under test, beside a dictionary of the rows that it should hold."""
-
-    def __init__(self, answer: Answer, n_columns: int) -> None:
-        self.index: Any = answer(n_columns)
-        self.held: dict[int, np.ndarray] = {}
-        missing = [m for m in ("add", "remove", "search") if not hasattr(self.index, m)]
-        if missing:
-            fail(
-                f"updatable_index returned {_shortened(self.index)}, which has no "
-                f"method {missing[0]}. Return an object of your class."
-            )
-
-    def add(self, ids: Any, rows: np.ndarray) -> None:
-        self.index.add(np.array(ids), rows.copy())
-        self.held |= dict(zip(np.array(ids).tolist(), rows, strict=True))
-
-    def remove(self, ids: Any) -> None:
-        try:
-            self.index.remove(np.array(ids))
-        except KeyError:
-            fail("remove raised KeyError: ids that are not held are to be ignored.")
-        for one in np.array(ids).tolist():
-            self.held.pop(one, None)
-
-    def recall(self, queries: np.ndarray, when: str, k: int = 5) -> float:
-        """Search, refuse what is impossible, and return the recall."""
-        found = as_array("search", self.index.search(queries.copy(), k))
-        if found.shape != (len(queries), k):
-            fail(
-                f"{when}, search returned shape {found.shape} for {len(queries)} "
-                f"queries and k = {k}; I expected {(len(queries), k)}, with -1 where "
-                "fewer rows are held."
-            )
-        if found.dtype.kind not in "iu":
-            fail(f"search returned numbers of type {found.dtype}; ids are integers.")
-        gone = np.setdiff1d(found, [*self.held, -1])
-        if gone.size:
-            fail(
-                f"{when}, search returned id {gone[0]}, which is not held. Return the "
-                "ids that `add` was given, not row numbers, and none that was removed."
-            )
-        ordered = np.sort(found, axis=1)
-        if ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any():
-            fail(
-                f"{when}, search returned an id twice for one query. The old row of an "
-                "id that is added again has to go."
-            )
-        true = _exact(self.held, queries, k)
-        empty = (true < 0).sum()
-        if (found < 0).sum() < empty:
-            fail(f"{when}, {len(self.held)} rows are held: the rest is -1.")
-        return float((_share(found, true).sum() * k - empty) / (true.size - empty))
+UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
-def _play_small(answer: Answer) -> None:
-    """Play on four points of a line, where one neighbour is right."""
-    play, line = _Play(answer, 2), np.array([[0, 0], [1, 0], [2, 0], [4, 0]], "f4")
-    asked = np.array([[0.1, 0], [3.9, 0]], "f4")
-
-    def expect(first: list[list[int]], when: str, why: str = "") -> None:
-        k = len(first[0])
-        play.recall(asked, when, k)
-        got = np.asarray(play.index.search(asked.copy(), k)).tolist()
-        if got != first:
-            fail(
-                f"{when}, search found {got}; I expected {first}, nearest first. The "
-                "rows were (0, 0), (1, 0), (2, 0) and (4, 0), the queries are (0.1, 0) "
-                f"and (3.9, 0). {why}".rstrip()
-            )
-
-    play.add([70, 5, 31, 8], line)
-    expect([[70, 5], [8, 31]], "After add([70, 5, 31, 8], …)")
-    play.remove([5, 999])
-    expect([[70, 31], [8, 31]], "After remove([5, 999])")
-    play.add([70], line[3:])
-    play.remove([8])
-    expect(
-        [[31, 70], [70, 31]],
-        "After 70 was added again at (4, 0) and 8 removed",
-        "Does the old row of 70, at (0, 0), still stand?",
-    )
-    play.add([5], line[1:2])
-    expect([[5, 31, 70, -1], [70, 31, 5, -1]], "After 5 was added again, with k = 4")
-    play.remove([70, 31, 5])
-    expect([[-1], [-1]], "After all were removed")
-
-
-UPDATE_BAR, HELD_BAR, FASTER_BAR = 0.2, 0.95, 2
-
-
-@exercise(
+@reference(
     "7.5",
     hints=[
-        "Which indexes of faiss can drop a row? A graph cannot: keep your own array of "
-        "ids and another that says which of them are held. `among` above searches "
-        "among the held ones.",
-        "`add` first removes the ids that return, then adds rows to the graph and ids "
-        "to the array. `search` turns row numbers into ids: "
-        "`np.append(self.ids, -1)[found]` also answers for -1.",
-        "When most rows are only marked, the walk finds too few. Build a new graph "
-        "of the held rows then: `reconstruct_n(0, n)` gives back all rows of an index.",
+        "Take one row first: how many numbers, links or codes does it keep, and how "
+        "many bytes has each? Then come the rows.",
+        "Which part of PQ is there once, however many rows there are? It is added, not "
+        "multiplied by n_rows.",
+        "The codebook: 256 pieces for each part; all parts of one piece number side by "
+        "side are one row of n_columns numbers. So 256 * n_columns * 4 bytes.",
     ],
+    cases=lambda: [
+        *(Case(kind, 1_000, 48, 12, 8) for kind in ("flat", "hnsw", "pq")),
+        *(Case(kind, 70_000, 96, 20, 24) for kind in ("flat", "hnsw", "pq")),
+        Case("flat", 10**9, 784, 16, 16, advice="Use plain integers, no array."),
+    ],
+    mistakes={
+        "Numbers and links: each takes 4 bytes.": (
+            partial(_weigh, number=1),
+            partial(_weigh, links=2),
+            partial(_weigh, number=1, links=2),
+            partial(_weigh, book=256),
+        ),
+        "Numbers and links take 4 bytes, not 8.": (
+            partial(_weigh, number=8),
+            partial(_weigh, links=16),
+        ),
+        "Those are the vectors alone; a graph has links.": partial(_weigh, links=0),
+        "Those are the links alone; vectors are kept too.": partial(_weigh, number=0),
+        "The lowest layer has 2 * n_links links a row.": partial(_weigh, links=4),
+        "Every row has links: multiply by n_rows.": (
+            lambda kind, n, *rest: _weigh(kind, n, *rest, links=8 / n)
+        ),
+        "Those are the codes alone; the codebook is kept too.": partial(_weigh, book=0),
+        "That is the codebook alone; each row has a code.": partial(_weigh, code=0),
+        "The codebook is there once, not once a row.": (
+            lambda kind, n, *rest: _weigh(kind, n, *rest, book=1024 * n)
+        ),
+        "Every part has a codebook of its own, its pieces n_columns / n_bytes wide; "
+        "together they are as wide as a vector.": (
+            lambda kind, n, d, m, b: _weigh(kind, n, d, m, b, book=1024 * b),
+            lambda kind, n, d, m, b: _weigh(kind, n, d, m, b, book=1024 * b / d),
+            lambda kind, n, d, m, b: _weigh(kind, n, d, m, b, book=1024 / b),
+        ),
+        "PQ keeps codes in place of the vectors.": (
+            partial(_weigh, vectors=4),
+            partial(_weigh, vectors=4, book=0),
+        ),
+        "A part's code takes one byte.": partial(_weigh, code=4),
+        "You count a code in bits: 8 of them are one byte.": partial(_weigh, code=8),
+        "You count with 16, the default: use n_links, or use n_bytes.": (
+            lambda kind, n, d, m, b: _weigh(kind, n, d, 16, 16)
+        ),
+        "That is for the notebook's pictures: use n_rows.": (
+            lambda kind, n, *rest: _weigh(kind, 20_000, *rest),
+            lambda kind, n, d, *rest: _weigh(kind, 20_000, 784, *rest),
+        ),
+        "That is in bits; I expected bytes.": partial(_weigh, unit=1 / 8),
+        **{
+            f"That is in {name}, not in bytes.": partial(_weigh, unit=unit)
+            for name, unit in UNITS.items()
+        },
+    },
+    # As a later cell calls it.
+    then=lambda answer: answer("pq", 20_000, 784, n_bytes=98),  # as a later cell does
+    passed="Links make a graph fast and large, codes make an index small and less "
+    "precise. You can now compute its size before you build it.",
 )
-def updatable_index(answer: Answer, rows: np.ndarray, queries: np.ndarray) -> str:
-    """Play a year of additions and removals; measure recall and processor time."""
-    import faiss
-
-    _play_small(answer)
-    rng = np.random.default_rng(75)
-    rows, queries = rows[:10_000], queries[:200]
-    ids = rng.permutation(50_000)[: len(rows)]
-    play, flat = _Play(answer, rows.shape[1]), faiss.IndexFlatL2(rows.shape[1])
-    flat.add(rows)
-    few = len(rows) - 50
-    graph = faiss.IndexHNSWFlat(rows.shape[1], 16)
-    build = _cpu_seconds(lambda: graph.add(rows), 1)
-
-    def told(count: int) -> str:
-        return f"With {count:,} of {len(rows):,} rows held"
-
-    def add_and_ask() -> None:
-        play.add(ids[few:], rows[few:])
-        play.index.search(queries[:1].copy(), 5)
-
-    play.add(ids[:few], rows[:few])
-    play.index.search(queries[:1].copy(), 5)
-    update = _cpu_seconds(add_and_ask, 1)
-    recalls = {len(rows): play.recall(queries, told(len(rows)))}
-    faster = np.median(
-        [
-            _cpu_seconds(lambda: flat.search(queries, 5), 1)
-            / max(_cpu_seconds(lambda: play.index.search(queries, 5), 1), 1e-6)
-            for _ in range(3)
-        ]
-    )
-    if update > UPDATE_BAR * build:
-        fail(
-            f"Adding fifty rows and asking once takes {update / build:.0%} of the time "
-            f"in which a graph of all {len(rows):,} is built; the bar is "
-            f"{UPDATE_BAR:.0%}. Do not build anew for each change."
-        )
-    for left in (5_000, 1_000, 100, 3):
-        left = min(left, len(rows) // 2)
-        gone = rng.permutation([*play.held])[left:]
-        play.remove(gone)
-        recalls[left] = play.recall(queries, told(left))
-    play.add(ids[:500], rows[:500])
-    recalls[len(play.held)] = play.recall(queries, "After 500 came back")
-    for left, recall in recalls.items():
-        if recall < HELD_BAR:
-            fail(
-                f"{told(left)}, recall at 5 is {recall:.3f}; the bar is {HELD_BAR}. "
-                "Does the walk meet too few held rows? Build anew when most are marks, "
-                "or compare with all of them when they are few."
-            )
-    if faster < FASTER_BAR:
-        fail(
-            f"With all rows held, your search answers {faster:.1f} times as many "
-            f"queries as a flat index; the bar is {FASTER_BAR}. Use a graph or lists."
-        )
-    return (
-        f"Recall at least {min(recalls.values()):.3f} while rows came and went, "
-        f"{faster:.1f} times the queries per second of flat."
-    )
+def index_bytes(kind, n_rows, n_columns, n_links=16, n_bytes=16):
+    """Add up the arrays that an index keeps."""
+    kept = {
+        "flat": [("f4", n_rows * n_columns)],
+        "hnsw": [("f4", n_rows * n_columns), ("i4", n_rows * 2 * n_links)],
+        "pq": [("u1", n_rows * n_bytes), ("f4", 256 * n_columns)],
+    }
+    return sum(np.dtype(number).itemsize * count for number, count in kept[kind])
 
 
 @exercise(
