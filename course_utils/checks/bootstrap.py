@@ -98,16 +98,31 @@ def _no_width(got: Any, expected: Any, truth: Any, *_: Any) -> str:
     return ""
 
 
-def _with_few_draws(answer: Answer) -> None:
-    truth, first, second, *_ = _two_models()[0].arguments
+def expect_seeded(name: str, answer: Answer, *data: np.ndarray) -> None:
+    """Insist that `n_draws` and `seed`, an answer's last arguments, decide the draws.
+
+    Parameters
+    ----------
+    name : str
+        The answer's name.
+    answer : callable
+        ``answer(*data, n_draws, seed)``, low and high end.
+    *data : numpy.ndarray
+        What it draws from.
+
+    Raises
+    ------
+    ExerciseError
+        When one draw has two ends, or the seed does not choose the draws.
+    """
 
     def ends(n_draws: int, seed: int) -> np.ndarray:
         try:
-            got = answer(truth, first, second, n_draws, seed)
+            got = answer(*data, n_draws, seed)
         except Exception as error:
             error.add_note(f"It was called with n_draws = {n_draws}.")
             raise
-        return np.ravel(as_array("difference_interval", got))
+        return np.ravel(as_array(name, got))
 
     one = ends(1, 5)
     if one[0] != one[1]:
@@ -126,6 +141,10 @@ def _with_few_draws(answer: Answer) -> None:
             "Two seeds gave the same interval of 40 draws: make the generator with "
             "`np.random.default_rng(seed)`, and draw from it."
         )
+
+
+def _with_few_draws(answer: Answer) -> None:
+    expect_seeded("difference_interval", answer, *_two_models()[0].arguments[:3])
 
 
 def _close_to(got: Any, expected: Any, *_: Any) -> bool:

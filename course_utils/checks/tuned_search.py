@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from course_utils.checks.bootstrap import expect_seeded
 from course_utils.checks.cases import Case, reference
-from course_utils.checks.core import as_array, exercise, fail
+from course_utils.checks.core import exercise, fail
 from course_utils.evaluation import Interval, bootstrap
 from course_utils.search import search_scores
 
@@ -201,23 +202,7 @@ def _no_width(got: Any, expected: Any, *_: Any) -> str:
 
 
 def _with_few_draws(answer: Answer) -> None:
-    new, raw, threads, *_ = _two_searches()[0].arguments
-
-    def ends(n_draws: int, seed: int) -> np.ndarray:
-        return np.ravel(as_array("", answer(new, raw, threads, n_draws, seed)))
-
-    one = ends(1, 5)
-    if one[0] != one[1]:
-        fail(
-            "For n_draws = 1 both ends should be the same, your function returned "
-            f"{one[0]:.4f} and {one[1]:.4f}. Does it draw `n_draws` times, and does "
-            "`seed` alone choose the draws?"
-        )
-    if not np.array_equal(ends(40, 1), ends(40, 1)):
-        fail(
-            "The same seed gave two different intervals: draw from "
-            "`np.random.default_rng(seed)`."
-        )
+    expect_seeded("gain_interval", answer, *_two_searches()[0].arguments[:3])
 
 
 def _close_to(got: Any, expected: Any, *_: Any) -> bool:

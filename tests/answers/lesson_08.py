@@ -387,6 +387,7 @@ ANSWERS = {
         wrong=[
             (of_half, "as many threads as there are"),
             (without_seed, "same seed gave two different"),
+            (lambda *given: by_counting(*given[:-1], 0), "two seeds gave the same"),
             (lambda *given: by_counting(*given)[0], "returned one number"),
             (lambda new, raw, *more: np.mean(new - raw).item(), "returned one number"),
             (spoiling(0, by_counting), "changed `new` itself"),
