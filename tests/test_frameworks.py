@@ -23,6 +23,7 @@ BUILT_IN = sys.platform != "darwin"
 def run(code, **variables):
     """Run code in a process that inherits no setting of a framework."""
     ours = {SWITCH, "TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND", "OPENBLAS_NUM_THREADS"}
+    ours |= {name for name in os.environ if name.startswith("MALLOC_")}
     environment = {k: v for k, v in os.environ.items() if k not in ours} | variables
     return subprocess.run(
         [sys.executable, "-c", f"import os, sys, json, course_utils\n{code}"],
@@ -135,11 +136,9 @@ def held():
     return psutil.Process().memory_info().rss / 1e6
 large = np.ones(2_000_000)  # glibc would now keep blocks of this size
 del large
-start, blocks, small = held(), [], []
-for _ in range(100):
-    blocks.append(np.ones(250_000))
-    small.append(np.ones(100))  # stays, and pins what lies below it
-del blocks
+start = held()
+blocks = [np.ones(250_000) for _ in range(100)]
+del blocks[:-1]  # the last stays, and pins what lies below it
 print(held() - start)
 """
     ran = run(code)
