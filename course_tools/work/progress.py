@@ -111,33 +111,25 @@ def read_exercises(notebook: Any) -> Iterator[Exercise]:
         and passed if its check printed ✅ for the answer that stands above it now.
     """
     number = title = ""
-    checks = {grade_id(cell): at for at, cell in enumerate(notebook.cells)}
-    seen = set()
-    for cell in notebook.cells:
+    places = {grade_id(cell): at for at, cell in enumerate(notebook.cells)}
+    for at, cell in enumerate(notebook.cells):
         for found in EXERCISE.finditer(cell.source):
             number, title = found[1], found[2] or ""
         name = grade_id(cell)
-        if not is_answer(cell) or name in seen:
+        if not is_answer(cell) or places[name] != at:
             continue
-        seen.add(name)
-        last = [c for c in notebook.cells if grade_id(c) == name][-1]
-        place = checks.get(f"check-{name}")
-        ticked = judged = False
-        if place is not None:
-            check = notebook.cells[place]
-            outputs = check.get("outputs", [])
-            text = "".join(output.get("text", "") for output in outputs)
-            ticked = bool(re.search(rf"^✅ {re.escape(number)} ", text, re.MULTILINE))
-            above = [c for c in notebook.cells[:place] if c.cell_type == "code"]
-            defined = [c.source for c in above if binds(c.source, name)] or [
-                last.source
-            ]
-            judged = ticked and passed(outputs) == digest(defined[-1])
-        if judged:
+        check = places.get(f"check-{name}")
+        outputs = notebook.cells[check].get("outputs", []) if check else []
+        above = [c.source for c in notebook.cells[:check] if c.cell_type == "code"]
+        answers = [one for one in above if binds(one, name)]
+        answer = answers[-1] if answers else cell.source
+        text = "".join(output.get("text", "") for output in outputs)
+        ticked = bool(re.search(rf"^✅ {re.escape(number)} ", text, re.MULTILINE))
+        stale = ticked and passed(outputs) != digest(answer)
+        outcome = Outcome.OPEN if is_open(answer) else Outcome.TRIED
+        if ticked and not stale:
             outcome = Outcome.PASSED
-        else:
-            outcome = Outcome.OPEN if is_open(last.source) else Outcome.TRIED
-        yield Exercise(number, name, title, outcome, ticked and not judged, last.source)
+        yield Exercise(number, name, title, outcome, stale, answer)
 
 
 def read_lesson(places: Places, name: str) -> LessonProgress:

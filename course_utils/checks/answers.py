@@ -35,7 +35,8 @@ def digest(source: str) -> str:
     """
     from IPython.core.inputtransformer2 import TransformerManager
 
-    lines = TransformerManager().transform_cell(source).splitlines()
+    # A kernel's history has no blank lines at the end.
+    lines = TransformerManager().transform_cell(source.rstrip()).splitlines()
     text = "\n".join(line.rstrip() for line in lines).strip("\n")
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]
 

@@ -1,0 +1,983 @@
+"""A student's weeks: copies of their own, updates that keep answers, progress."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+from course_tools import cli
+from course_tools.authoring import student_version
+from course_tools.lessons import ROOT, find_lessons
+from course_tools.work import solution as solutions
+from course_tools.work.merge import grade_id, is_answer, merge
+from course_tools.work.places import Places, find_places
+from course_tools.work.progress import Progress, read_exercises, read_lesson
+from course_tools.work.update import content_of, update
+from course_tools.work.versions import STAMP
+from course_utils.checks.core import Outcome
+from course_utils.errors import CourseError, UsageError
+from tests.courses import cell_named, make_course, nbgrader_command, trimmed
+from tests.lessons import solution
+from tests.systems import needs_linux, needs_posix
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+WORDS, GARMENTS, SEARCH = find_lessons(["1", "5", "8"])
+TERM = (WORDS, GARMENTS, SEARCH)
+# Answered in the first weeks: their checks need nothing but the answer.
+ANSWERED = {
+    WORDS: ("lookup", "ppmi", "nearest"),
+    GARMENTS: ("squared_distances", "contrastive_loss", "supervised_loss"),
+    SEARCH: ("precision_and_coverage", "weak_vote", "choose_threshold"),
+}
+MINE = "# a thought of mine\nprint(6 * 7)"
+
+
+def git(folder, *words):
+    settings = (
+        "-c",
+        "user.name=x",
+        "-c",
+        "user.email=x@x",
+        "-c",
+        "init.defaultBranch=m",
+    )
+    ran = subprocess.run(
+        ["git", *settings, *words], cwd=folder, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def save(notebook, path):
+    path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+
+
+@cache
+def released(lesson):
+    """The student notebook of a lesson's exercises, as text."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / lesson.solution.name
+        nbformat.write(trimmed(solution(lesson)), path)
+        return student_version(path)
+
+
+def new(lesson):
+    return nbformat.reads(released(lesson), as_version=4)
+
+
+def places_of(folder):
+    return Places(folder / "notebooks", folder / "work")
+
+
+def without(notebook, name):
+    """Leave out an exercise: its task, its answer, its check."""
+    place = notebook.cells.index(cell_named(notebook, name))
+    del notebook.cells[place - 1 : place + 2]
+    return notebook
+
+
+def first_version(lesson):
+    notebook = new(lesson)
+    return without(notebook, "choose_k") if lesson is GARMENTS else notebook
+
+
+def second_version(lesson):
+    """Another text, order, exercise, check; an exercise less."""
+    notebook = new(lesson)
+    if lesson is WORDS:
+        notebook.cells[0].source += "\n\nA sentence that is new."
+        place = notebook.cells.index(cell_named(notebook, "ppmi"))
+        moved = notebook.cells[place - 1 : place + 2]
+        del notebook.cells[place - 1 : place + 2]
+        after = notebook.cells.index(cell_named(notebook, "check-nearest")) + 1
+        notebook.cells[after:after] = moved
+    elif lesson is GARMENTS:
+        without(notebook, "contrastive_loss")
+    else:
+        check = cell_named(notebook, "check-weak_vote")
+        check.source = f"# The second term's check.\n{check.source}"
+        answer = cell_named(notebook, "choose_threshold")
+        answer.source = answer.source.replace('"""', '"""Anew: ', 1)
+    return notebook
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory):
+    """The course's repository with its first version, and its second on a branch."""
+    folder = tmp_path_factory.mktemp("origin")
+    notebooks = folder / "notebooks"
+    (notebooks / "images").mkdir(parents=True)
+    git(folder, "init", "-q")
+    (folder / ".gitignore").write_text("/work/\n")
+    for version, make in (("first", first_version), ("second", second_version)):
+        (notebooks / "images" / "onehot.png").write_bytes(version.encode())
+        (notebooks / "glossary.md").write_text("# Glossary\n")
+        for lesson in TERM:
+            save(make(lesson), notebooks / lesson.notebook.name)
+        git(folder, "add", ".")
+        git(folder, "commit", "-qm", version)
+        git(folder, "branch", version)
+    return folder
+
+
+@pytest.fixture
+def clone(origin, tmp_path):
+    """A student's clone of the first version."""
+    folder = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", "--branch", "first", str(origin), "clone")
+    git(folder, "branch", "-q", "-m", "m")
+    git(folder, "branch", "-q", "--set-upstream-to=origin/m")
+    return folder
+
+
+def answer(path, lesson, names):
+    """Write right answers into a notebook, as the solution has them."""
+    notebook = read(path)
+    for name in names:
+        cell_named(notebook, name).source = cell_named(solution(lesson), name).source
+    save(notebook, path)
+    return notebook
+
+
+def own_cell(notebook, after, source=MINE):
+    cell = nbformat.v4.new_code_cell(source)
+    place = notebook.cells.index(cell_named(notebook, after)) + 1 if after else 0
+    notebook.cells.insert(place, cell)
+
+
+def work_through(folder):
+    """Answer half of three lessons, add cells, edit a text."""
+    for lesson, names in ANSWERED.items():
+        path = folder / "work" / lesson.notebook.name
+        notebook = answer(path, lesson, names)
+        own_cell(notebook, names[0])
+        own_cell(notebook, f"check-{names[1]}", "note = 'kept'")
+        own_cell(notebook, "", "top = 1")
+        notebook.cells.append(nbformat.v4.new_markdown_cell("My summary."))
+        notebook.cells[1].source += "\n\nWritten by me."
+        save(notebook, path)
+
+
+def said(lines):
+    return [line.text for line in lines]
+
+
+def text_of(notebook):
+    return "\n".join(cell.source for cell in notebook.cells)
+
+
+def all_written(folder):
+    """Everything in the student's notebooks, kept ones too."""
+    paths = (folder / "work").glob("*.ipynb")
+    return "\n".join(text_of(read(path)) for path in paths)
+
+
+def run(notebook, folder):
+    notebook = copy.deepcopy(notebook)
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        allow_errors=True,
+        timeout=300,
+        resources={"metadata": {"path": str(folder)}},
+    )
+    client.execute(stderr=subprocess.DEVNULL)
+    return notebook
+
+
+def source_of_answer(lesson, name):
+    return cell_named(solution(lesson), name).source
+
+
+def holds_the_second_version(folder):
+    """Whether copies are the second version's, with all that the student wrote."""
+    written = {}
+    for lesson, names in ANSWERED.items():
+        notebook = read(folder / "work" / lesson.notebook.name)
+        wanted = [grade_id(c) or c.id for c in second_version(lesson).cells]
+        there = [grade_id(c) or c.id for c in notebook.cells]
+        assert [one for one in there if one in wanted] == wanted
+        text = text_of(notebook)
+        for name in names:
+            if (lesson, name) == (GARMENTS, "contrastive_loss"):
+                assert source_of_answer(lesson, name) in notebook.cells[-1].source
+            else:
+                source = cell_named(notebook, name).source
+                assert source == source_of_answer(lesson, name)
+        for mine in (MINE, "note = 'kept'", "top = 1", "My summary.", "Written by me."):
+            assert mine in text
+        written[lesson] = notebook
+    return written
+
+
+def test_a_term_is_played_and_no_answer_is_lost(clone, tmp_path):
+    places = places_of(clone)
+    (line,) = said(update(places))
+    assert line.startswith("3 lessons are in work/")
+    assert git(clone, "status", "--porcelain") == ""
+    assert (clone / "work/images/onehot.png").read_bytes() == b"first"
+    assert update(places) == []
+    work_through(clone)
+    before = {p.name: p.read_bytes() for p in (clone / "work").glob("0*.ipynb")}
+    assert update(places) == []
+    assert git(clone, "status", "--porcelain") == ""
+
+    git(clone, "pull", "-q")
+    assert (clone / "work/images/onehot.png").read_bytes() == b"first"
+    words, garments, search = said(update(places))
+    assert re.match(
+        "01 updated, your 3 answers kept, 4 cells of your own kept, ", words
+    )
+    assert "your 2 answers kept" in garments and "1 exercise is new" in garments
+    assert "the exercise `contrastive_loss` is gone, your answer is at the" in garments
+    assert "look at `choose_threshold` again: the exercise changed" in search
+    assert git(clone, "status", "--porcelain") == ""
+    assert (clone / "work/images/onehot.png").read_bytes() == b"second"
+
+    updated = holds_the_second_version(clone)
+    cells = updated[WORDS].cells
+    sources = [cell.source for cell in cells]
+    # An own cell stays where it was: between an answer and its check.
+    assert sources.index(MINE) == sources.index(source_of_answer(WORDS, "lookup")) + 1
+    place = sources.index("note = 'kept'")
+    assert grade_id(cells[place - 1]) == "check-ppmi"
+    assert sources[0] == "top = 1" and "A sentence that is new." in sources[1]
+    kept = sorted(p.name for p in (clone / "work").glob("*.before-*.ipynb"))
+    assert len(kept) == 3
+    for name in kept:
+        old = f"{name.partition('.')[0]}.ipynb"
+        assert (clone / "work" / name).read_bytes() == before[old]
+    assert update(places) == []
+
+    passed = {}
+    for lesson, notebook in updated.items():
+        ran = run(notebook, clone / "work")
+        save(ran, clone / "work" / lesson.notebook.name)
+        passed[lesson] = {
+            one.name for one in read_exercises(ran) if one.outcome is Outcome.PASSED
+        }
+    gone = {"contrastive_loss"}
+    assert passed == {lesson: {*names} - gone for lesson, names in ANSWERED.items()}
+    assert "8 of 17 exercises passed." in repr(Progress(places))
+    assert git(clone, "status", "--porcelain") == ""
+
+
+def test_what_the_course_changed_in_an_answered_exercise_is_shown_below_it(clone):
+    update(places_of(clone))
+    work_through(clone)
+    git(clone, "pull", "-q")
+    update(places_of(clone))
+    cells = read(clone / "work" / SEARCH.notebook.name).cells
+    names = [grade_id(cell) for cell in cells]
+    shown = cells[names.index("choose_threshold") + 1]
+    assert shown.cell_type == "markdown" and "Anew: " in shown.source
+    assert (
+        "The second term's check."
+        in cell_named(nbformat.from_dict({"cells": cells}), "check-weak_vote").source
+    )
+
+
+def test_a_second_update_of_a_day_keeps_both_old_files(clone):
+    update(places_of(clone))
+    work_through(clone)
+    git(clone, "pull", "-q")
+    update(places_of(clone))
+    git(clone, "reset", "-q", "--hard", "origin/first")
+    update(places_of(clone))
+    kept = [p.name for p in (clone / "work").glob("01*.before-*.ipynb")]
+    assert len(kept) == 2 and any(name.endswith("-2.ipynb") for name in kept)
+    text = text_of(read(clone / "work" / WORDS.notebook.name))
+    assert "A sentence that is new." not in text and MINE in text
+
+
+def test_an_untouched_lesson_is_replaced_and_nothing_is_kept_beside_it(clone):
+    places = places_of(clone)
+    update(places)
+    # JupyterLab writes what the kernel is when it saves.
+    for lesson in TERM:
+        path = clone / "work" / lesson.notebook.name
+        notebook = read(path)
+        notebook.metadata["language_info"] = {"name": "python", "version": "3.12.1"}
+        save(notebook, path)
+    git(clone, "pull", "-q")
+    assert said(update(places)) == ["01 updated", "05 updated", "08 updated"]
+    for lesson in TERM:
+        notebook = read(clone / "work" / lesson.notebook.name)
+        assert content_of(notebook) == content_of(second_version(lesson))
+    assert not list((clone / "work").glob("*.before-*"))
+
+
+def test_an_edited_text_stays_edited_until_the_course_changes_it():
+    base, other = new(WORDS), second_version(WORDS)
+    own = new(WORDS)
+    own.cells[0].source += "\n\nMine."
+    own.cells[1].source += "\nmine = 1"
+    done = merge(base, own, other, day="2026-11-26")
+    assert done.edited == 2
+    cells = done.notebook.cells
+    assert (
+        "Mine." not in cells[0].source and "A sentence that is new" in cells[0].source
+    )
+    assert cells[1].cell_type == "markdown"
+    assert "> Mine." in cells[1].source and "2026-11-26" in cells[1].source
+    assert cells[2].source == own.cells[1].source and cells[2].cell_type == "code"
+
+
+def test_a_cell_that_the_student_deleted_comes_back():
+    base = own = new(WORDS)
+    own = copy.deepcopy(base)
+    del own.cells[2:5]
+    done = merge(base, own, second_version(WORDS), day="x")
+    assert content_of(done.notebook) == content_of(second_version(WORDS))
+
+
+def test_outputs_stay_below_cells_that_did_not_change():
+    base, own, other = new(SEARCH), new(SEARCH), second_version(SEARCH)
+    for cell in own.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [nbformat.v4.new_output("stream", text="seen\n")]
+            cell.execution_count = 3
+    done = merge(base, own, other, day="x")
+    assert done.dropped and not done.has_work
+    silent = {grade_id(c) for c in done.notebook.cells if c.get("outputs") == []}
+    assert silent == {"check-weak_vote", "choose_threshold"}
+
+
+def test_two_cells_with_the_name_of_one_exercise_become_an_answer_and_an_own_cell():
+    base, own = new(WORDS), new(WORDS)
+    first = cell_named(own, "lookup")
+    first.source = "def lookup(table, ids):\n    return 1"
+    second = copy.deepcopy(first)
+    second.id, second.source = (
+        "copied",
+        "def lookup(table, ids):\n    return table[ids]",
+    )
+    own.cells.insert(own.cells.index(first) + 1, second)
+    done = merge(base, own, second_version(WORDS), day="x")
+    assert done.answers == ["lookup"] and done.own == 1
+    names = [grade_id(cell) for cell in done.notebook.cells]
+    assert names.count("lookup") == 1
+    assert cell_named(done.notebook, "lookup").source == second.source
+    assert first.source in text_of(done.notebook)
+
+
+def test_a_check_that_the_student_edited_is_put_back_and_the_old_file_kept(clone):
+    places = places_of(clone)
+    update(places)
+    path = clone / "work" / SEARCH.notebook.name
+    notebook = read(path)
+    cell_named(notebook, "check-weak_vote").source = "print('✅ 8.2 of course')"
+    save(notebook, path)
+    git(clone, "pull", "-q")
+    update(places)
+    assert "of course" not in text_of(read(path))
+    (kept,) = (clone / "work").glob("08*.before-*.ipynb")
+    assert "of course" in text_of(read(kept))
+
+
+def test_a_lesson_that_got_another_number_keeps_its_answers(clone):
+    places = places_of(clone)
+    update(places)
+    work_through(clone)
+    old = WORDS.notebook.name
+    moved = f"02{old[2:]}"
+    git(clone, "mv", f"notebooks/{old}", f"notebooks/{moved}")
+    git(clone, "commit", "-qm", "another order")
+    (line,) = said(update(places))
+    assert "it was 01 before" in line
+    assert not (clone / "work" / old).exists()
+    notebook = read(clone / "work" / moved)
+    for name in ANSWERED[WORDS]:
+        assert cell_named(notebook, name).source == source_of_answer(WORDS, name)
+
+
+# --- work that began among the course's own files ------------------------------------
+
+
+def test_work_begun_in_notebooks_is_taken_over_and_git_pulls_again(clone):
+    path = clone / "notebooks" / WORDS.notebook.name
+    notebook = answer(path, WORDS, ANSWERED[WORDS])
+    own_cell(notebook, "lookup")
+    save(notebook, path)
+    git(clone, "add", str(path))
+    lines = said(update(places_of(clone)))
+    assert (
+        "01 begun in notebooks/, goes on in work/01_one_hot_vs_embeddings.ipynb"
+        in lines
+    )
+    assert git(clone, "status", "--porcelain") == ""
+    own = read(clone / "work" / WORDS.notebook.name)
+    assert content_of(own) == content_of(notebook)
+    git(clone, "pull", "-q")
+    update(places_of(clone))
+    own = read(clone / "work" / WORDS.notebook.name)
+    for name in ANSWERED[WORDS]:
+        assert cell_named(own, name).source == source_of_answer(WORDS, name)
+
+
+def test_work_in_both_folders_is_kept_twice(clone):
+    places = places_of(clone)
+    update(places)
+    work_through(clone)
+    name = WORDS.notebook.name
+    before = (clone / "work" / name).read_bytes()
+    answer(clone / "notebooks" / name, WORDS, ["analogy"])
+    (line,) = said(update(places))
+    assert "what stood in notebooks/ is kept as work/01" in line
+    assert git(clone, "status", "--porcelain") == ""
+    assert (clone / "work" / name).read_bytes() == before
+    assert source_of_answer(WORDS, "analogy") in all_written(clone)
+
+
+def test_work_that_was_committed_is_taken_over_once(clone):
+    name = WORDS.notebook.name
+    answer(clone / "notebooks" / name, WORDS, ANSWERED[WORDS])
+    git(clone, "commit", "-qam", "Automatic commit by nbgitpuller")
+    places = places_of(clone)
+    update(places)
+    own = read(clone / "work" / name)
+    # The course's present version comes from upstream, the answers from the file.
+    assert "A sentence that is new." in text_of(own)
+    for one in ANSWERED[WORDS]:
+        assert cell_named(own, one).source == source_of_answer(WORDS, one)
+    assert update(places) == []
+    assert git(clone, "status", "--porcelain") == ""
+
+
+def test_without_git_answers_in_notebooks_are_not_taken_for_the_courses(tmp_path):
+    folder = tmp_path / "unpacked"
+    (folder / "notebooks").mkdir(parents=True)
+    path = folder / "notebooks" / WORDS.notebook.name
+    save(new(WORDS), path)
+    answer(path, WORDS, ["lookup"])
+    places = places_of(folder)
+    update(places)
+    save(second_version(WORDS), path)  # the next version, unpacked over the first
+    update(places)
+    own = read(folder / "work" / WORDS.notebook.name)
+    assert cell_named(own, "lookup").source == source_of_answer(WORDS, "lookup")
+    assert "A sentence that is new." in text_of(own)
+
+
+def test_what_course_build_wrote_is_the_courses_and_stays(clone):
+    path = clone / "notebooks" / WORDS.notebook.name
+    save(second_version(WORDS), path)
+    import hashlib
+
+    stamp = hashlib.sha256(path.read_bytes()).hexdigest()
+    (clone / "notebooks/.built.json").write_text(json.dumps({path.name: stamp}))
+    update(places_of(clone))
+    assert content_of(read(path)) == content_of(second_version(WORDS))
+    own = read(clone / "work" / path.name)
+    assert "A sentence that is new." in text_of(own)
+
+
+def test_a_copy_without_its_version_is_compared_with_what_git_has(clone):
+    places = places_of(clone)
+    update(places)
+    work_through(clone)
+    for lesson in TERM:
+        path = clone / "work" / lesson.notebook.name
+        notebook = read(path)
+        del notebook.metadata[STAMP]
+        save(notebook, path)
+    shutil.rmtree(places.record)
+    git(clone, "pull", "-q")
+    update(places)
+    holds_the_second_version(clone)
+
+
+# --- what can go wrong -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"cells": [', "[]", '{"cells": 3, "nbformat": 4}']
+)
+def test_a_notebook_that_the_student_broke_is_one_sentence_and_stays(clone, text):
+    places = places_of(clone)
+    update(places)
+    work_through(clone)
+    path = clone / "work" / GARMENTS.notebook.name
+    path.write_text(text)
+    git(clone, "pull", "-q")
+    lines = update(places)
+    (problem,) = [line.text for line in lines if line.problem]
+    assert problem.startswith(
+        "05 was not updated: work/05_siamese_fashion_mnist.ipynb is"
+    )
+    assert "rename" in problem and "\n" not in problem
+    assert path.read_text() == text
+    assert len(lines) == 3  # the others went on
+    path.rename(path.with_name("mine.txt"))
+    update(places)
+    assert content_of(read(path)) == content_of(second_version(GARMENTS))
+
+
+def test_a_broken_file_among_the_courses_is_kept_and_replaced(clone):
+    path = clone / "notebooks" / WORDS.notebook.name
+    path.write_text("{")
+    update(places_of(clone))
+    assert git(clone, "status", "--porcelain") == ""
+    (kept,) = (clone / "work").glob("01*.from-notebooks-*.ipynb")
+    assert kept.read_text() == "{"
+
+
+@pytest.fixture(scope="module")
+def pulled(origin, tmp_path_factory):
+    """A clone in the middle of a term: work in both folders, the new version pulled."""
+    folder = tmp_path_factory.mktemp("term") / "clone"
+    git(folder.parent, "clone", "-q", "--branch", "first", str(origin), "clone")
+    git(folder, "branch", "-q", "-m", "m")
+    git(folder, "branch", "-q", "--set-upstream-to=origin/m")
+    update(places_of(folder))
+    work_through(folder)
+    git(folder, "pull", "-q")
+    begun = answer(
+        folder / "notebooks" / SEARCH.notebook.name, SEARCH, ["my_heuristic"]
+    )
+    assert cell_named(begun, "my_heuristic")
+    return folder
+
+
+def faults(kind, every, folder):
+    """Trials of one kind: step, whether a problem was named, what was said, folder."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.support.faults", kind, str(every), str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    for line in ran.stdout.splitlines():
+        step, reached, problem, words = line.split(" ", 3)
+        if reached == "1":
+            place = folder.with_name(f"{folder.name}-{kind}-{step}")
+            yield int(step), problem == "1", words, place
+
+
+def assert_nothing_is_lost(before, after):
+    """Each copy is the old or the new one, whole, and all that was written is there."""
+    for lesson in TERM:
+        name = lesson.notebook.name
+        now = (after / "work" / name).read_bytes()
+        if now != (before / "work" / name).read_bytes():
+            assert read(after / "work" / name).metadata[STAMP]
+            names = {grade_id(c) for c in read(after / "work" / name).cells}
+            assert {grade_id(c) for c in second_version(lesson).cells} <= names
+        json.loads((after / "notebooks" / name).read_text())
+    text = all_written(after)
+    for lesson, names in ANSWERED.items():
+        for name in names:
+            assert source_of_answer(lesson, name) in text
+    mine = source_of_answer(SEARCH, "my_heuristic")
+    assert mine in text + text_of(read(after / "notebooks" / SEARCH.notebook.name))
+
+
+@needs_posix
+@pytest.mark.parametrize("kind", ["kill", "full"])
+@pytest.mark.parametrize("every", [13, pytest.param(1, marks=pytest.mark.long)])
+def test_an_update_that_is_cut_short_anywhere_loses_nothing(kind, every, pulled):
+    steps = 0
+    for step, problem, words, folder in faults(kind, every, pulled):
+        steps += 1
+        assert_nothing_is_lost(pulled, folder)
+        if kind == "full" and problem:
+            assert "The disk is full" in words and "nothing was lost" in words, words
+        lines = update(places_of(folder))
+        assert not any(line.problem for line in lines), (step, lines)
+        holds_the_second_version(folder)
+        assert git(folder, "status", "--porcelain") == "", step
+        assert source_of_answer(SEARCH, "my_heuristic") in all_written(folder)
+        assert not list(folder.rglob(".part-*")), step
+        kept = [p.name for p in (folder / "work").glob("*.before-*.ipynb")]
+        assert len(kept) == 3, (step, kept)
+        shutil.rmtree(folder)
+    assert steps * every > 60, steps
+
+
+def test_two_updates_at_once_take_turns(pulled, tmp_path):
+    folder = tmp_path / "clone"
+    shutil.copytree(pulled, folder, symlinks=True)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from course_tools.work.places import Places\n"
+        "from course_tools.work.update import update\n"
+        "f = Path(sys.argv[1])\n"
+        "print(sum(1 for _ in update(Places(f / 'notebooks', f / 'work'))))"
+    )
+    command = [sys.executable, "-c", code, str(folder)]
+    running = [
+        subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
+    told = [one.communicate() for one in running]
+    assert [one.returncode for one in running] == [0, 0, 0], told
+    assert sorted(int(out) for out, _ in told) == [0, 0, 3]
+    holds_the_second_version(folder)
+    assert len(list((folder / "work").glob("*.before-*.ipynb"))) == 3
+
+
+def test_a_copy_that_is_saved_meanwhile_is_read_again(clone, monkeypatch):
+    from course_tools.work import update as module
+
+    places = places_of(clone)
+    update(places)
+    work_through(clone)
+    git(clone, "pull", "-q")
+    path = clone / "work" / WORDS.notebook.name
+    merged, saved = module.merge, []
+
+    def slow(base, own, other, *, day):
+        if not saved:
+            saved.append(True)
+            answer(path, WORDS, ["analogy"])
+        return merged(base, own, other, day=day)
+
+    monkeypatch.setattr(module, "merge", slow)
+    update(places)
+    holds_the_second_version(clone)
+    source = cell_named(read(path), "analogy").source
+    assert source == source_of_answer(WORDS, "analogy")
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(clone, monkeypatch, capsys):
+    places = places_of(clone)
+    real = os.open
+
+    def refuse(path, flags, *more, **named):
+        if flags & os.O_CREAT and "work" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, flags, *more, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(CourseError) as caught:
+        update(places)
+    assert "Permission denied" in str(caught.value) and "COURSE_WORK" in str(
+        caught.value
+    )
+    assert "\n" not in str(caught.value)
+
+
+@needs_posix
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may write")
+def test_a_read_only_folder_is_one_sentence(clone):
+    places = places_of(clone)
+    update(places)
+    git(clone, "pull", "-q")
+    places.own.chmod(0o500)
+    try:
+        lines = update(places)
+        assert lines and all(line.problem for line in lines)
+    finally:
+        places.own.chmod(0o700)
+
+
+# --- progress ----------------------------------------------------------------------
+
+
+def outcomes(notebook):
+    return {one.name: (one.outcome, one.stale) for one in read_exercises(notebook)}
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory):
+    """Lesson 08's exercises: right, wrong, open, then run and saved."""
+    notebook = new(SEARCH)
+    for name in ("precision_and_coverage", "weak_vote"):
+        cell_named(notebook, name).source = source_of_answer(SEARCH, name)
+    cell_named(
+        notebook, "choose_threshold"
+    ).source = (
+        "def choose_threshold(confidence, right, candidates, wanted):\n    return 0.5"
+    )
+    return run(notebook, tmp_path_factory.mktemp("kernel"))
+
+
+def test_progress_is_read_from_saved_outputs(checked):
+    found = outcomes(checked)
+    assert found["precision_and_coverage"] == (Outcome.PASSED, False)
+    assert found["choose_threshold"] == (Outcome.TRIED, False)
+    assert found["train"] == (Outcome.OPEN, False)
+
+
+def test_a_tick_does_not_count_once_its_answer_changed(checked):
+    notebook = copy.deepcopy(checked)
+    cell_named(notebook, "weak_vote").source += "\n    # and another thing"
+    assert outcomes(notebook)["weak_vote"] == (Outcome.TRIED, True)
+    stub = cell_named(new(SEARCH), "weak_vote").source
+    cell_named(notebook, "weak_vote").source = stub
+    assert outcomes(notebook)["weak_vote"] == (Outcome.OPEN, True)
+
+
+def test_a_tick_that_names_no_answer_does_not_count(checked):
+    notebook = copy.deepcopy(checked)
+    cell_named(notebook, "check-weak_vote").outputs.pop()
+    assert outcomes(notebook)["weak_vote"] == (Outcome.TRIED, True)
+
+
+def test_an_answer_in_a_cell_of_ones_own_counts_as_long_as_it_is_the_last(tmp_path):
+    notebook = new(SEARCH)
+    own_cell(notebook, "weak_vote", source_of_answer(SEARCH, "weak_vote"))
+    ran = run(notebook, tmp_path)
+    assert outcomes(ran)["weak_vote"] == (Outcome.PASSED, False)
+    own_cell(ran, "weak_vote", "weak_vote = None")
+    assert outcomes(ran)["weak_vote"] == (Outcome.PASSED, False)
+    check = ran.cells.index(cell_named(ran, "check-weak_vote"))
+    ran.cells.insert(check, nbformat.v4.new_code_cell("weak_vote = None"))
+    assert outcomes(ran)["weak_vote"] == (Outcome.TRIED, True)
+
+
+@pytest.mark.parametrize(
+    "first", ["%%time", "%matplotlib inline", "# £ 'quoted' \\ \t"]
+)
+def test_an_answer_with_a_magic_command_is_recognised(first, tmp_path):
+    notebook = new(SEARCH)
+    source = f"{first}\n\n{source_of_answer(SEARCH, 'weak_vote')}\n\n"
+    cell_named(notebook, "weak_vote").source = source
+    assert outcomes(run(notebook, tmp_path))["weak_vote"] == (Outcome.PASSED, False)
+
+
+def test_an_answer_that_does_not_parse_is_not_the_one_that_passed(tmp_path):
+    notebook = new(SEARCH)
+    own_cell(notebook, "", source_of_answer(SEARCH, "weak_vote"))
+    cell_named(
+        notebook, "weak_vote"
+    ).source = "def weak_vote(labels, weights:\n    pass"
+    ran = run(notebook, tmp_path)
+    assert outcomes(ran)["weak_vote"] == (Outcome.TRIED, True)
+
+
+def test_a_fingerprint_shows_nowhere(checked):
+    pytest.importorskip("nbconvert")
+    from nbconvert import HTMLExporter
+
+    check = cell_named(checked, "check-weak_vote")
+    stream, mark = check.outputs
+    assert stream.text.startswith("✅ 8.2 ") and mark.data == {}
+    nbformat.validate(checked)
+    page = HTMLExporter().from_notebook_node(checked)[0]
+    assert mark.metadata.course.answer not in page
+
+
+def test_progress_is_one_line_a_lesson_and_a_page(clone, checked):
+    places = places_of(clone)
+    update(places)
+    save(checked, clone / "work" / SEARCH.notebook.name)
+    (clone / "work" / WORDS.notebook.name).write_text("{")
+    words, garments, search, total = repr(Progress(places)).splitlines()
+    assert words.startswith("❌ 01 ") and "is not JSON" in words
+    assert garments.startswith("⬜ 05 ")
+    assert garments.endswith("0 passed, 0 tried, 5 open")
+    assert search.startswith("🔶 08 ") and search.endswith("2 passed, 1 tried, 3 open")
+    assert total == "2 of 11 exercises passed."
+    update(places)
+    page = read(clone / "work/progress.ipynb")
+    nbformat.validate(page)
+    table = page.cells[1].outputs[0].data["text/markdown"]
+    assert "| 8.1 8.2 | 8.4 | 8.3 8.5 8.6 |" in table
+    ran = run(page, clone / "work")
+    assert ran.cells[1].outputs[0].output_type == "execute_result", ran.cells[1]
+    page.cells.append(nbformat.v4.new_markdown_cell("My plans."))
+    save(page, clone / "work/progress.ipynb")
+    (clone / "work" / WORDS.notebook.name).unlink()
+    update(places)
+    assert "My plans." in text_of(read(clone / "work/progress.ipynb"))
+
+
+def test_every_exercise_of_the_course_has_a_number_and_is_open_at_first():
+    for lesson in find_lessons([]):
+        places = Places(ROOT / "notebooks", Path("nowhere"))
+        found = read_lesson(places, lesson.name)
+        count = sum(is_answer(c) for c in read(lesson.notebook).cells)
+        assert [one.number for one in found.exercises] == [
+            f"{lesson.number}.{n}" for n in range(1, count + 1)
+        ]
+        assert {one.outcome for one in found.exercises} == {Outcome.OPEN}
+
+
+# --- solutions ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def tried(clone, checked, monkeypatch):
+    monkeypatch.delenv(solutions.SWITCH, raising=False)
+    places = places_of(clone)
+    update(places)
+    save(checked, clone / "work" / SEARCH.notebook.name)
+    return places
+
+
+def test_a_solution_is_shown_after_an_attempt_with_its_reason(tried):
+    shown = str(solutions.find_solution(tried, "8.4"))
+    assert shown.startswith("# 8.4 ") and "def choose_threshold(" in shown
+    assert "SOLUTION" not in shown and "HIDDEN" not in shown
+    assert "The lowest threshold that is good enough" in shown
+    assert str(solutions.find_solution(tried, "08.4")) == shown
+
+
+def test_an_open_exercise_shows_none(tried):
+    with pytest.raises(CourseError, match="still open in work/08_similarity_search"):
+        solutions.find_solution(tried, "8.5")
+
+
+@pytest.mark.parametrize("number", ["8", "train", "8.9", "9.1", "8.4.1", ""])
+def test_a_number_that_there_is_not_is_wrong_usage(tried, number):
+    with pytest.raises(UsageError):
+        solutions.find_solution(tried, number)
+
+
+def test_an_instructor_can_switch_solutions_off(tried, monkeypatch):
+    config = tried.notebooks.parent / solutions.CONFIG
+    config.write_text("c = get_config()\nSHOW_SOLUTIONS = False\n")
+    with pytest.raises(CourseError, match=r"switched solutions off in nbgrader_config"):
+        solutions.find_solution(tried, "8.4")
+    config.write_text("SHOW_SOLUTIONS = True\n")
+    solutions.find_solution(tried, "8.4")
+    monkeypatch.setenv(solutions.SWITCH, "off")
+    with pytest.raises(CourseError, match="COURSE_SOLUTIONS is set"):
+        solutions.find_solution(tried, "8.4")
+
+
+def test_the_courses_own_settings_name_the_switch():
+    text = (ROOT / solutions.CONFIG).read_text(encoding="utf-8")
+    assert "SHOW_SOLUTIONS = True" in text
+
+
+def test_every_exercise_has_an_answer_and_a_reason(tmp_path, monkeypatch):
+    monkeypatch.delenv(solutions.SWITCH, raising=False)
+    places = Places(ROOT / "notebooks", tmp_path / "work")
+    places.own.mkdir()
+    for lesson in find_lessons([]):
+        notebook = read(lesson.notebook)
+        for cell in notebook.cells:
+            if is_answer(cell):
+                cell.source = "pass"
+        save(notebook, places.copy_of(lesson.name))
+        for one in read_lesson(places, lesson.name).exercises:
+            found = solutions.find_solution(places, one.number)
+            assert f"{one.name}" in found.code and len(found.why) > 20
+
+
+# --- the command -------------------------------------------------------------------
+
+
+@pytest.fixture
+def here(clone, monkeypatch):
+    """Let the command work in a clone."""
+    from course_tools.work import places
+
+    monkeypatch.setattr(places, "ROOT", clone)
+    monkeypatch.delenv("COURSE_WORK", raising=False)
+    return clone
+
+
+def test_course_update_says_a_line_a_lesson_and_ends_with_1_at_a_problem(here, capsys):
+    assert cli.main(["update"]) == 0
+    assert cli.main(["update"]) == 0
+    assert "are up to date" in capsys.readouterr().out
+    work_through(here)
+    (here / "work" / WORDS.notebook.name).write_text("{")
+    git(here, "pull", "-q")
+    assert cli.main(["update"]) == 1
+    told = capsys.readouterr()
+    assert told.err.startswith("01 was not updated") and "05 updated" in told.out
+
+
+def test_course_progress_reads_and_changes_nothing(here, capsys):
+    assert cli.main(["progress"]) == 0
+    told = capsys.readouterr().out
+    assert "0 of 17 exercises passed." in told and "no copies of yours yet" in told
+    assert not (here / "work").exists()
+
+
+def test_copies_may_be_in_another_folder(here, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_WORK", str(tmp_path / "mine"))
+    assert cli.main(["update"]) == 0
+    assert (tmp_path / "mine" / WORDS.notebook.name).exists()
+    assert not (here / "work").exists()
+
+
+def test_lab_opens_what_there_is_when_it_cannot_be_updated(here, monkeypatch, capsys):
+    from course_tools.work import update as module
+
+    from jupyterlab.labapp import LabApp
+
+    calls = []
+    monkeypatch.setattr(LabApp, "launch_instance", calls.append)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "taking_turns", full)
+    assert cli.main(["lab", "--allow-root"]) == 1 and not calls
+    monkeypatch.undo()
+    monkeypatch.setattr(LabApp, "launch_instance", calls.append)
+    from course_tools.work import places
+
+    monkeypatch.setattr(places, "ROOT", here)
+    update(places_of(here))
+    monkeypatch.setattr(module, "taking_turns", full)
+    assert cli.main(["lab", "--allow-root"]) == 0 and len(calls) == 1
+    assert "The disk is full" in capsys.readouterr().err
+
+
+def test_a_package_outside_a_checkout_finds_the_lessons_above(
+    clone, monkeypatch, tmp_path
+):
+    from course_tools.work import places
+
+    monkeypatch.setattr(places, "ROOT", tmp_path / "site-packages")
+    monkeypatch.delenv("COURSE_WORK", raising=False)
+    assert find_places(clone / "work").notebooks == clone / "notebooks"
+    with pytest.raises(CourseError, match="There are no lessons"):
+        find_places(tmp_path)
+
+
+# --- grading -----------------------------------------------------------------------
+
+
+@needs_linux
+def test_an_updated_copy_is_collected_and_graded_like_any_other(tmp_path):
+    from course_tools.grading import gradebook, sandbox
+
+    if sandbox.problem():
+        pytest.skip(sandbox.problem())
+    folder = make_course(tmp_path / "course", SEARCH, whole=False)
+    own = Places(folder / "notebooks", tmp_path / "student" / "work")
+    released_text = (folder / "notebooks" / SEARCH.notebook.name).read_bytes()
+    older = nbformat.reads(released_text.decode(), as_version=4)
+    older.cells[0].source = "An older text."
+    cell_named(older, "check-weak_vote").source += "  # older"
+    save(older, folder / "notebooks" / SEARCH.notebook.name)
+    update(own)
+    path = own.copy_of(SEARCH.name)
+    answer(path, SEARCH, ANSWERED[SEARCH])
+    (folder / "notebooks" / SEARCH.notebook.name).write_bytes(released_text)
+    update(own)
+    save(run(read(path), tmp_path), path)
+    archive = folder / "downloaded" / SEARCH.name / "archive"
+    archive.mkdir(parents=True)
+    shutil.copy(path, archive / f"mary__{SEARCH.name}.ipynb")
+    nbgrader_command(folder, "zip_collect", SEARCH.name)
+    (graded,) = gradebook.grade(folder, SEARCH.name)
+    assert not graded.problem and graded.notes == []
+    assert graded.score == 3
