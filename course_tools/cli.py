@@ -209,9 +209,10 @@ def _bench(options: argparse.Namespace) -> int:
 
 def _update(options: argparse.Namespace) -> int:
     from course_tools.work.places import find_places
-    from course_tools.work.update import update
 
     places = find_places()
+    from course_tools.work.update import update
+
     lines = update(places)
     for line in lines:
         print(line.text, file=sys.stderr if line.problem else sys.stdout, flush=True)
@@ -222,9 +223,10 @@ def _update(options: argparse.Namespace) -> int:
 
 def _progress(options: argparse.Namespace) -> int:
     from course_tools.work.places import find_places
-    from course_tools.work.progress import Progress
 
     places = find_places()
+    from course_tools.work.progress import Progress
+
     print(Progress(places))
     if not places.own.is_dir():
         print(f"There are no copies of yours yet: `{set_up('start')}` makes them.")
@@ -233,17 +235,21 @@ def _progress(options: argparse.Namespace) -> int:
 
 def _solution(options: argparse.Namespace) -> int:
     from course_tools.work.places import find_places
+
+    places = find_places()
     from course_tools.work.solution import find_solution
 
-    print(find_solution(find_places(), options.exercise))
+    print(find_solution(places, options.exercise))
     return 0
 
 
 def _lab(passed_on: list[str]) -> int:
     from course_tools.work.places import find_places
+
+    # First of all: what else the command imports, only lessons need.
+    places = find_places()
     from course_tools.work.update import update
 
-    places = find_places()
     asked_for_root = any(word.startswith("--allow-root") for word in passed_on)
     as_root = sys.platform != "win32" and os.geteuid() == 0 and not asked_for_root
     if as_root and not _in_container():

@@ -59,8 +59,8 @@ def find_places(start: Path | None = None) -> Places:
     Parameters
     ----------
     start : pathlib.Path, optional
-        Where to look, with the folders above it, if the package does not lie in a
-        checkout; the current folder if left out.
+        Where to look, with the folders above it, before the checkout that the package
+        lies in; the current folder if left out.
 
     Returns
     -------
@@ -73,9 +73,11 @@ def find_places(start: Path | None = None) -> Places:
         When there are no notebooks.
     """
     start = start or Path.cwd()
-    for folder in (ROOT, start, *start.parents):
+    for folder in (start, *start.parents, ROOT):
         found = Places(folder / "notebooks", folder / "work")
-        if found.names():
+        names = found.names()
+        # Elsewhere, notebooks may be somebody else's.
+        if names and (folder == ROOT or _are_the_courses(names)):
             named = os.path.expanduser(os.environ.get("COURSE_WORK", ""))
             if named.startswith("~"):
                 raise CourseError(
@@ -84,3 +86,9 @@ def find_places(start: Path | None = None) -> Places:
                 )
             return Places(found.notebooks, Path(named).absolute()) if named else found
     raise CourseError(where_lessons_are())
+
+
+def _are_the_courses(names: list[str]) -> bool:
+    from course_utils.checks.summary import TITLES
+
+    return any(name in TITLES for name in names)

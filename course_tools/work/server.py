@@ -1,7 +1,7 @@
 """A page of the Jupyter server that updates the student's copies, then shows them.
 
-A hub brings the lessons by nbgitpuller and sends the browser on to ``course/work``: the
-course's files change, the student's folder is brought up to date, and JupyterLab opens
+A hub brings the lessons by nbgitpuller and sends the browser on to ``course/work/…``:
+the student's folder is brought up to date with the course's files, and JupyterLab opens
 on it. Enabled by ``--ServerApp.jpserver_extensions=course_tools.work.server=True``.
 """
 
@@ -21,18 +21,20 @@ from tornado import web
 
 
 class WorkHandler(JupyterHandler):
-    """``course/work?path=FOLDER``; FOLDER below the server's root holds the course."""
+    """``course/work/FOLDER``: the course is in FOLDER, below the server's root."""
 
     @web.authenticated
-    async def get(self) -> None:
+    async def get(self, path: str) -> None:
         """Update, and send the browser on to the student's folder."""
         root = Path(self.contents_manager.root_dir).resolve()
-        folder = (root / self.get_argument("path", "")).resolve()
+        folder = (root / path.strip("/")).resolve()
         if not folder.is_relative_to(root):
             raise web.HTTPError(404, "there is no such folder")
         own = folder / "work"
         try:
             places = await asyncio.to_thread(find_places, folder)
+            if not places.notebooks.is_relative_to(root):
+                raise CourseError(f"There are no lessons in {folder}.")
             own = places.own if places.own.is_relative_to(root) else own
             for line in await asyncio.to_thread(update, places):
                 (self.log.warning if line.problem else self.log.info)(line.text)
@@ -41,8 +43,8 @@ class WorkHandler(JupyterHandler):
             self.log.warning(str(error))
             if not own.is_dir():
                 raise web.HTTPError(500, str(error)) from None
-        path = url_escape(own.relative_to(root).as_posix())
-        self.redirect(url_path_join(self.base_url, "lab/tree", path))
+        shown = url_escape(own.relative_to(root).as_posix())
+        self.redirect(url_path_join(self.base_url, "lab/tree", shown))
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
@@ -50,5 +52,5 @@ def _jupyter_server_extension_points() -> list[dict[str, Any]]:
 
 
 def _load_jupyter_server_extension(server: Any) -> None:
-    url = url_path_join(server.web_app.settings["base_url"], "course/work")
+    url = url_path_join(server.web_app.settings["base_url"], "course/work/?(.*)")
     server.web_app.add_handlers(".*$", [(url, WorkHandler)])

@@ -1,9 +1,10 @@
 """A disk that fills up, and a process that dies, at any step that changes a file.
 
-``python -m tests.support.faults KIND EVERY FOLDER`` updates a student's copies in copies
-of FOLDER, once for each (or every third, …) step that an update takes on the disk. Before
-that step the process is killed (``kill``), or from then on the disk is full (``full``).
-It prints a line for each: what the tests look at is in ``FOLDER-KIND-STEP``.
+``python -m tests.support.faults KIND EVERY FOLDER`` updates a student's copies in
+copies of FOLDER, once for each (or every third, …) step that an update takes on the
+disk. Before that step the process is killed (``kill``), or from then on the disk is
+full (``full``). It prints a line for each: what the tests look at is in
+``FOLDER-KIND-STEP``.
 """
 
 from __future__ import annotations
