@@ -6,12 +6,14 @@ import copy
 import io
 import re
 
-from course_utils.checks.core import Check
+from course_tools.work.progress import read_exercises
+from course_utils.checks.core import Check, Outcome
 from course_utils.data.fashion_mnist import FASHION_MNIST_CLASSES
 from tests import courses
 from tests.browser import CHROMIUM, NO_BROWSER, run_chromium, run_lab, sit_down
 from tests.lessons import EXERCISES, IDS, LESSONS, module, nbgrader, solution, student
 
+import nbformat
 import numpy as np
 import pytest
 from PIL import Image
@@ -147,6 +149,19 @@ def test_the_keyboard_alone_opens_runs_and_answers_a_lesson(desk):
     desk.settle(SET_UP)
     answer_first_exercise(desk, LIGHTEST, paste=False)
     assert desk.page.evaluate("window.pointerEvents") == 0
+    assert_progress_is_saved(desk, LIGHTEST)
+
+
+def assert_progress_is_saved(desk, lesson):
+    """A check's mark is in the saved notebook, and in the page there is none of it."""
+    desk.page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+    saved = nbformat.read(desk.lab.folder / lesson.notebook.name, as_version=4)
+    first, second, *_ = read_exercises(saved)
+    assert (first.outcome, second.outcome) == (Outcome.PASSED, Outcome.OPEN)
+    judge = place_of(saved, f"check-{first.name}")
+    assert len(saved.cells[judge].outputs) == 2
+    # What has no content takes no place.
+    assert desk.cell(judge).locator(".jp-OutputArea-child").count() == 1
 
 
 @pytest.mark.long
