@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 import sys
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -272,6 +273,9 @@ def _lab(passed_on: list[str]) -> int:
         words.append("--allow-root")
     from jupyterlab.labapp import LabApp
 
+    # In its terminals, and behind `!` in a cell, this command is found by its name.
+    commands = [sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]
+    os.environ["PATH"] = os.pathsep.join(commands)
     # In this process: Ctrl-C and the exit status are JupyterLab's on every system.
     LabApp.launch_instance(words + passed_on)
     return 0

@@ -150,6 +150,17 @@ def test_the_keyboard_alone_opens_runs_and_answers_a_lesson(desk):
     answer_first_exercise(desk, LIGHTEST, paste=False)
     assert desk.page.evaluate("window.pointerEvents") == 0
     assert_progress_is_saved(desk, LIGHTEST)
+    desk.open("progress.ipynb")
+    said = desk.run_and_read(1)
+    assert "1 of 48 exercises passed." in said
+    assert f"{LIGHTEST.number}.1" in said
+    desk.open(LIGHTEST.notebook.name)
+    desk.walk_to(0)
+    desk.page.keyboard.press("b")
+    desk.replace_by_typing(1, "!course solution 7.1", paste=True)
+    said = desk.run_and_read(1)
+    assert "# 7.1 " in said and "def has_fault(" in said and "Four faults" in said
+    assert desk.page.evaluate("window.pointerEvents") == 0
 
 
 def assert_progress_is_saved(desk, lesson):

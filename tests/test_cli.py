@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -69,7 +70,13 @@ def started(monkeypatch):
 def work(tmp_path, monkeypatch):
     """A folder for a student's copies, away from the checkout."""
     monkeypatch.setenv("COURSE_WORK", str(tmp_path / "work"))
+    monkeypatch.setenv("PATH", os.environ["PATH"])  # `course lab` changes it
     return tmp_path / "work"
+
+
+def scripts():
+    """The folder of this environment's commands."""
+    return os.path.dirname(sys.executable)
 
 
 def as_user(monkeypatch, number):
@@ -88,6 +95,7 @@ def test_lab_opens_copies_of_the_lessons_and_passes_arguments_on(
         p.name for p in work.iterdir()
     }
     assert (work / "images" / "onehot.png").exists()
+    assert shutil.which("course") == shutil.which("course", path=scripts())
     assert f"{len(LESSONS)} lessons are in " in capsys.readouterr().out
 
 

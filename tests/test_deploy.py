@@ -403,7 +403,8 @@ def test_a_students_volume_does_not_hide_what_the_image_keeps_in_its_home(values
     # repo2docker puts the repository into the home, and postBuild the data below it.
     volume = PurePosixPath(own["storage"]["homeMountPath"])
     assert volume.parent == PurePosixPath("/home/jovyan")
-    assert not (ROOT / volume.name).exists()
+    kept = ["git", "ls-files", "--", volume.name]
+    assert not subprocess.check_output(kept, cwd=ROOT)
     asked = parse_qs(urlsplit(own["defaultUrl"]).query)
     assert PurePosixPath(asked["targetpath"][0]).parts[0] == volume.name
     assert asked["urlpath"] == [f"course/work/{asked['targetpath'][0]}"]

@@ -323,6 +323,17 @@ def test_an_untouched_lesson_is_replaced_and_nothing_is_kept_beside_it(clone):
     assert not list((clone / "work").glob("*.before-*"))
 
 
+def test_a_glossary_that_the_student_edited_is_kept(clone):
+    places = places_of(clone)
+    update(places)
+    (clone / "work/glossary.md").write_text("mine")
+    (clone / "notebooks/glossary.md").write_text("# Glossary, longer")
+    update(places)
+    assert (clone / "work/glossary.md").read_text() == "# Glossary, longer"
+    (kept,) = (clone / "work").glob("glossary.before-*.md")
+    assert kept.read_text() == "mine"
+
+
 def test_an_edited_text_stays_edited_until_the_course_changes_it():
     base, other = new(WORDS), second_version(WORDS)
     own = new(WORDS)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -176,24 +178,19 @@ def _git(folder: Path, *words: str) -> bytes | None:
     return ran.stdout if ran.returncode == 0 else None
 
 
-def _history(path: Path) -> list[bytes]:
+def _history(path: Path) -> Iterator[bytes]:
     """Versions of a file that git holds, the newest first: upstream's, then ours."""
-    found = []
+    seen = set()
     for words in (("@{upstream}",), ()):
-        told = _git(
-            path.parent,
-            "log",
-            f"-{COMMITS}",
-            "--format=%H",
-            *words,
-            "--",
-            path.name,
-        )
-        for commit in (told or b"").decode().split():
-            version = _git(path.parent, "show", f"{commit}:./{path.name}")
-            if version is not None and version not in found:
-                found.append(version)
-    return found
+        asked = ("log", f"-{COMMITS}", "--format=%H", *words, "--", path.name)
+        told = _git(path.parent, *asked) or b""
+        for commit in told.decode().split():
+            version = None
+            if commit not in seen:
+                version = _git(path.parent, "show", f"{commit}:./{path.name}")
+            seen.add(commit)
+            if version is not None:
+                yield version
 
 
 def recorded(places: Places, name: str) -> dict[str, bytes]:
@@ -265,7 +262,7 @@ def read_source(places: Places, name: str) -> Source:
     if not _is_answered(data):
         return Source(data)
     # Work that was committed, as nbgitpuller does, or there is no git here.
-    for version in [*_history(path), *recorded(places, name).values()]:
+    for version in chain(_history(path), recorded(places, name).values()):
         if not _is_answered(version):
             return Source(version, data)
     parse(data, places.shown(path))
