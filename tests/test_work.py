@@ -689,17 +689,32 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(clone, monkeypatch, cap
 
 
 @needs_posix
-@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may write")
-def test_a_read_only_folder_is_one_sentence(clone):
+@pytest.mark.parametrize("place", ["work", "work/.course", "notebooks"])
+def test_a_read_only_folder_is_a_sentence_and_loses_nothing(clone, place):
     places = places_of(clone)
     update(places)
+    work_through(clone)
     git(clone, "pull", "-q")
-    places.own.chmod(0o500)
+    if place == "notebooks":
+        answer(clone / place / WORDS.notebook.name, WORDS, ["analogy"])
+    before = {p: p.read_bytes() for p in clone.rglob("*.ipynb")}
+    (clone / place).chmod(0o500)
     try:
+        if os.access(clone / place, os.W_OK):
+            pytest.skip("root may write everywhere")
         lines = update(places)
-        assert lines and all(line.problem for line in lines)
+        problems = [line.text for line in lines if line.problem]
+        assert problems and all("nothing was lost" in text for text in problems)
+        assert all("\n" not in text for text in problems)
+        if place == "work":
+            assert {p: p.read_bytes() for p in before} == before
+    except CourseError as error:
+        assert place != "notebooks" and "nothing was lost" in str(error)
     finally:
-        places.own.chmod(0o700)
+        (clone / place).chmod(0o700)
+    assert not any(line.problem for line in update(places))
+    holds_the_second_version(clone)
+    assert git(clone, "status", "--porcelain") == ""
 
 
 # --- progress ----------------------------------------------------------------------
