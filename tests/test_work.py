@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -386,6 +387,75 @@ def test_two_cells_with_the_name_of_one_exercise_become_an_answer_and_an_own_cel
     assert names.count("lookup") == 1
     assert cell_named(done.notebook, "lookup").source == second.source
     assert first.source in text_of(done.notebook)
+
+
+def shaken(notebook, rng, word):
+    """Change a notebook anyhow; every text that is written holds the word."""
+    notebook = copy.deepcopy(notebook)
+    cells = notebook.cells
+    for number in range(rng.randrange(1, 9)):
+        place = rng.randrange(len(cells))
+        text = f"{word}_{number}_ = 1"
+        kind = rng.choice(
+            ["edit", "edit", "insert", "delete", "move", "copy", "retype"]
+        )
+        if kind == "edit":
+            cells[place].source += f"\n{text}"
+        elif kind == "insert":
+            cells.insert(place, nbformat.v4.new_code_cell(text))
+        elif kind == "move":
+            cells.insert(rng.randrange(len(cells)), cells.pop(place))
+        elif kind == "copy":
+            again = copy.deepcopy(cells[place])
+            again.id = f"{word}-{number}"
+            again.source += f"\n{text}"
+            cells.insert(place + 1, again)
+        elif kind == "retype" and not grade_id(cells[place]):
+            text = f"{text} ``` \\ ```` > [x](y)"
+            cells[place] = nbformat.v4.new_raw_cell(text, id=cells[place].id)
+        elif kind == "delete" and len(cells) > 2 and word not in cells[place].source:
+            del cells[place]
+    return notebook
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_changed_on_both_sides_all_that_a_student_wrote_is_there(seed):
+    rng = random.Random(seed)
+    base = new(rng.choice(TERM))
+    own = shaken(base, rng, "mine")
+    other = shaken(base, rng, "course")
+    # The course has each exercise once.
+    seen = set()
+    other.cells = [
+        cell
+        for cell in other.cells
+        if not grade_id(cell)
+        or not (grade_id(cell) in seen or seen.add(grade_id(cell)))
+    ]
+    done = merge(base, own, other, day="x")
+    nbformat.validate(done.notebook)
+    checks = {i for i, c in enumerate(own.cells) if grade_id(c).startswith("check-")}
+    lost = [
+        cell.source
+        for place, cell in enumerate(own.cells)
+        if "mine_" in cell.source and place not in checks
+        for line in cell.source.splitlines()
+        if "mine_" in line and line not in text_of(done.notebook)
+    ]
+    assert lost == []
+    ids = [cell.id for cell in done.notebook.cells]
+    assert len(ids) == len(set(ids))
+    names = [grade_id(cell) for cell in done.notebook.cells if grade_id(cell)]
+    assert names == [grade_id(cell) for cell in other.cells if grade_id(cell)]
+    kept = [
+        cell.id
+        for cell in done.notebook.cells
+        if cell.id in {c.id for c in other.cells}
+    ]
+    assert kept == [cell.id for cell in other.cells]
+    # The next update finds it as it is.
+    again = merge(other, done.notebook, other, day="x")
+    assert content_of(again.notebook) == content_of(done.notebook)
 
 
 def test_a_check_that_the_student_edited_is_put_back_and_the_old_file_kept(clone):

@@ -257,8 +257,9 @@ def merge(base: Any, own: Any, new: Any, *, day: str) -> Merge:
         elif is_answer(cell) and place not in base_of:
             done.new.append(grade_id(cell))
         cells += [cell, *after, *follow.get(place, ())]
+    course = result.cells
     result.cells = cells + end
-    _make_ids_unique(result)
+    _make_ids_unique(result, course)
     return done
 
 
@@ -344,14 +345,12 @@ def _kept(cell: Any, sentence: str) -> Any:
     return made
 
 
-def _make_ids_unique(notebook: Any) -> None:
-    if (notebook.nbformat, notebook.nbformat_minor) < (4, 5):
-        notebook.nbformat_minor = 5
-    course = [cell for cell in notebook.cells if cell.get("id")]
+def _make_ids_unique(notebook: Any, course: Sequence[Any]) -> None:
+    """Give each cell an id; those of the course keep theirs."""
+    notebook.nbformat_minor = max(notebook.nbformat_minor, 5)
     seen: set[str] = set()
-    for cell in course:
-        if cell.id in seen:
+    own = [cell for cell in notebook.cells if not any(cell is one for one in course)]
+    for cell in [*course, *own]:
+        if not cell.get("id") or cell.id in seen:
             cell.id = nbformat.v4.new_code_cell().id
         seen.add(cell.id)
-    for cell in notebook.cells:
-        cell.setdefault("id", nbformat.v4.new_code_cell().id)
