@@ -10,221 +10,44 @@ import re
 import shutil
 import subprocess
 import sys
-from functools import cache
-from pathlib import Path
 
-from course_tools import cli
-from course_tools.authoring import student_version
-from course_tools.lessons import ROOT, find_lessons
-from course_tools.work import solution as solutions
-from course_tools.work.merge import grade_id, is_answer, merge
-from course_tools.work.places import Places, find_places
-from course_tools.work.progress import Progress, read_exercises, read_lesson
+from course_tools.lessons import ROOT
+from course_tools.work.merge import grade_id, merge
+from course_tools.work.places import Places
+from course_tools.work.progress import Progress, read_exercises
 from course_tools.work.update import content_of, update
 from course_tools.work.versions import STAMP
 from course_utils.checks.core import Outcome
-from course_utils.errors import CourseError, UsageError
-from tests.courses import cell_named, make_course, nbgrader_command, trimmed
-from tests.lessons import solution
+from course_utils.errors import CourseError
+from tests.courses import cell_named, make_course, nbgrader_command
+from tests.support.term import (
+    ANSWERED,
+    GARMENTS,
+    MINE,
+    SEARCH,
+    TERM,
+    WORDS,
+    all_written,
+    answer,
+    git,
+    holds_the_second_version,
+    make_clone,
+    new,
+    own_cell,
+    places_of,
+    read,
+    run,
+    said,
+    save,
+    second_version,
+    source_of_answer,
+    text_of,
+    work_through,
+)
 from tests.systems import needs_linux, needs_posix
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
-
-WORDS, GARMENTS, SEARCH = find_lessons(["1", "5", "8"])
-TERM = (WORDS, GARMENTS, SEARCH)
-# Answered in the first weeks: their checks need nothing but the answer.
-ANSWERED = {
-    WORDS: ("lookup", "ppmi", "nearest"),
-    GARMENTS: ("squared_distances", "contrastive_loss", "supervised_loss"),
-    SEARCH: ("precision_and_coverage", "weak_vote", "choose_threshold"),
-}
-MINE = "# a thought of mine\nprint(6 * 7)"
-
-
-def git(folder, *words):
-    settings = (
-        "-c",
-        "user.name=x",
-        "-c",
-        "user.email=x@x",
-        "-c",
-        "init.defaultBranch=m",
-    )
-    ran = subprocess.run(
-        ["git", *settings, *words], cwd=folder, capture_output=True, text=True
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
-
-
-def read(path):
-    return nbformat.read(path, as_version=4)
-
-
-def save(notebook, path):
-    path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
-
-
-@cache
-def released(lesson):
-    """The student notebook of a lesson's exercises, as text."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / lesson.solution.name
-        nbformat.write(trimmed(solution(lesson)), path)
-        return student_version(path)
-
-
-def new(lesson):
-    return nbformat.reads(released(lesson), as_version=4)
-
-
-def places_of(folder):
-    return Places(folder / "notebooks", folder / "work")
-
-
-def without(notebook, name):
-    """Leave out an exercise: its task, its answer, its check."""
-    place = notebook.cells.index(cell_named(notebook, name))
-    del notebook.cells[place - 1 : place + 2]
-    return notebook
-
-
-def first_version(lesson):
-    notebook = new(lesson)
-    return without(notebook, "choose_k") if lesson is GARMENTS else notebook
-
-
-def second_version(lesson):
-    """Another text, order, exercise, check; an exercise less."""
-    notebook = new(lesson)
-    if lesson is WORDS:
-        notebook.cells[0].source += "\n\nA sentence that is new."
-        place = notebook.cells.index(cell_named(notebook, "ppmi"))
-        moved = notebook.cells[place - 1 : place + 2]
-        del notebook.cells[place - 1 : place + 2]
-        after = notebook.cells.index(cell_named(notebook, "check-nearest")) + 1
-        notebook.cells[after:after] = moved
-    elif lesson is GARMENTS:
-        without(notebook, "contrastive_loss")
-    else:
-        check = cell_named(notebook, "check-weak_vote")
-        check.source = f"# The second term's check.\n{check.source}"
-        answer = cell_named(notebook, "choose_threshold")
-        answer.source = answer.source.replace('"""', '"""Anew: ', 1)
-    return notebook
-
-
-@pytest.fixture(scope="module")
-def origin(tmp_path_factory):
-    """The course's repository with its first version, and its second on a branch."""
-    folder = tmp_path_factory.mktemp("origin")
-    notebooks = folder / "notebooks"
-    (notebooks / "images").mkdir(parents=True)
-    git(folder, "init", "-q")
-    (folder / ".gitignore").write_text("/work/\n")
-    for version, make in (("first", first_version), ("second", second_version)):
-        (notebooks / "images" / "onehot.png").write_bytes(version.encode())
-        (notebooks / "glossary.md").write_text("# Glossary\n")
-        for lesson in TERM:
-            save(make(lesson), notebooks / lesson.notebook.name)
-        git(folder, "add", ".")
-        git(folder, "commit", "-qm", version)
-        git(folder, "branch", version)
-    return folder
-
-
-@pytest.fixture
-def clone(origin, tmp_path):
-    """A student's clone of the first version."""
-    folder = tmp_path / "clone"
-    git(tmp_path, "clone", "-q", "--branch", "first", str(origin), "clone")
-    git(folder, "branch", "-q", "-m", "m")
-    git(folder, "branch", "-q", "--set-upstream-to=origin/m")
-    return folder
-
-
-def answer(path, lesson, names):
-    """Write right answers into a notebook, as the solution has them."""
-    notebook = read(path)
-    for name in names:
-        cell_named(notebook, name).source = cell_named(solution(lesson), name).source
-    save(notebook, path)
-    return notebook
-
-
-def own_cell(notebook, after, source=MINE):
-    cell = nbformat.v4.new_code_cell(source)
-    place = notebook.cells.index(cell_named(notebook, after)) + 1 if after else 0
-    notebook.cells.insert(place, cell)
-
-
-def work_through(folder):
-    """Answer half of three lessons, add cells, edit a text."""
-    for lesson, names in ANSWERED.items():
-        path = folder / "work" / lesson.notebook.name
-        notebook = answer(path, lesson, names)
-        own_cell(notebook, names[0])
-        own_cell(notebook, f"check-{names[1]}", "note = 'kept'")
-        own_cell(notebook, "", "top = 1")
-        notebook.cells.append(nbformat.v4.new_markdown_cell("My summary."))
-        notebook.cells[1].source += "\n\nWritten by me."
-        save(notebook, path)
-
-
-def said(lines):
-    return [line.text for line in lines]
-
-
-def text_of(notebook):
-    return "\n".join(cell.source for cell in notebook.cells)
-
-
-def all_written(folder):
-    """Everything in the student's notebooks, kept ones too."""
-    paths = (folder / "work").glob("*.ipynb")
-    return "\n".join(text_of(read(path)) for path in paths)
-
-
-def run(notebook, folder):
-    notebook = copy.deepcopy(notebook)
-    client = NotebookClient(
-        notebook,
-        kernel_name="python3",
-        allow_errors=True,
-        timeout=300,
-        resources={"metadata": {"path": str(folder)}},
-    )
-    client.execute(stderr=subprocess.DEVNULL)
-    return notebook
-
-
-def source_of_answer(lesson, name):
-    return cell_named(solution(lesson), name).source
-
-
-def holds_the_second_version(folder):
-    """Whether copies are the second version's, with all that the student wrote."""
-    written = {}
-    for lesson, names in ANSWERED.items():
-        notebook = read(folder / "work" / lesson.notebook.name)
-        wanted = [grade_id(c) or c.id for c in second_version(lesson).cells]
-        there = [grade_id(c) or c.id for c in notebook.cells]
-        assert [one for one in there if one in wanted] == wanted
-        text = text_of(notebook)
-        for name in names:
-            if (lesson, name) == (GARMENTS, "contrastive_loss"):
-                assert source_of_answer(lesson, name) in notebook.cells[-1].source
-            else:
-                source = cell_named(notebook, name).source
-                assert source == source_of_answer(lesson, name)
-        for mine in (MINE, "note = 'kept'", "top = 1", "My summary.", "Written by me."):
-            assert mine in text
-        written[lesson] = notebook
-    return written
 
 
 def test_a_term_is_played_and_no_answer_is_lost(clone, tmp_path):
@@ -622,10 +445,7 @@ def test_a_broken_file_among_the_courses_is_kept_and_replaced(clone):
 @pytest.fixture(scope="module")
 def pulled(origin, tmp_path_factory):
     """A clone in the middle of a term: work in both folders, the new version pulled."""
-    folder = tmp_path_factory.mktemp("term") / "clone"
-    git(folder.parent, "clone", "-q", "--branch", "first", str(origin), "clone")
-    git(folder, "branch", "-q", "-m", "m")
-    git(folder, "branch", "-q", "--set-upstream-to=origin/m")
+    folder = make_clone(origin, tmp_path_factory.mktemp("term") / "clone")
     update(places_of(folder))
     work_through(folder)
     git(folder, "pull", "-q")
@@ -785,269 +605,6 @@ def test_a_read_only_folder_is_a_sentence_and_loses_nothing(clone, place):
     assert not any(line.problem for line in update(places))
     holds_the_second_version(clone)
     assert git(clone, "status", "--porcelain") == ""
-
-
-# --- progress ----------------------------------------------------------------------
-
-
-def outcomes(notebook):
-    return {one.name: (one.outcome, one.stale) for one in read_exercises(notebook)}
-
-
-@pytest.fixture(scope="module")
-def checked(tmp_path_factory):
-    """Lesson 08's exercises: right, wrong, open, then run and saved."""
-    notebook = new(SEARCH)
-    for name in ("precision_and_coverage", "weak_vote"):
-        cell_named(notebook, name).source = source_of_answer(SEARCH, name)
-    cell_named(
-        notebook, "choose_threshold"
-    ).source = (
-        "def choose_threshold(confidence, right, candidates, wanted):\n    return 0.5"
-    )
-    return run(notebook, tmp_path_factory.mktemp("kernel"))
-
-
-def test_progress_is_read_from_saved_outputs(checked):
-    found = outcomes(checked)
-    assert found["precision_and_coverage"] == (Outcome.PASSED, False)
-    assert found["choose_threshold"] == (Outcome.TRIED, False)
-    assert found["train"] == (Outcome.OPEN, False)
-
-
-def test_a_tick_does_not_count_once_its_answer_changed(checked):
-    notebook = copy.deepcopy(checked)
-    cell_named(notebook, "weak_vote").source += "\n    # and another thing"
-    assert outcomes(notebook)["weak_vote"] == (Outcome.TRIED, True)
-    stub = cell_named(new(SEARCH), "weak_vote").source
-    cell_named(notebook, "weak_vote").source = stub
-    assert outcomes(notebook)["weak_vote"] == (Outcome.OPEN, True)
-
-
-def test_a_tick_that_names_no_answer_does_not_count(checked):
-    notebook = copy.deepcopy(checked)
-    cell_named(notebook, "check-weak_vote").outputs.pop()
-    assert outcomes(notebook)["weak_vote"] == (Outcome.TRIED, True)
-
-
-def test_an_answer_in_a_cell_of_ones_own_counts_as_long_as_it_is_the_last(tmp_path):
-    notebook = new(SEARCH)
-    own_cell(notebook, "weak_vote", source_of_answer(SEARCH, "weak_vote"))
-    ran = run(notebook, tmp_path)
-    assert outcomes(ran)["weak_vote"] == (Outcome.PASSED, False)
-    own_cell(ran, "weak_vote", "weak_vote = None")
-    assert outcomes(ran)["weak_vote"] == (Outcome.PASSED, False)
-    check = ran.cells.index(cell_named(ran, "check-weak_vote"))
-    ran.cells.insert(check, nbformat.v4.new_code_cell("weak_vote = None"))
-    assert outcomes(ran)["weak_vote"] == (Outcome.TRIED, True)
-
-
-def test_an_answer_with_a_magic_command_is_recognised(tmp_path):
-    notebook = new(SEARCH)
-    first = ["%%time", "%matplotlib inline", "# £ 'quoted' \\ \t"]
-    for name, line in zip(ANSWERED[SEARCH], first, strict=True):
-        source = f"{line}\n\n{source_of_answer(SEARCH, name)}\n\n"
-        cell_named(notebook, name).source = source
-    found = outcomes(run(notebook, tmp_path))
-    for name in ANSWERED[SEARCH]:
-        assert found[name] == (Outcome.PASSED, False)
-
-
-def test_an_answer_that_does_not_parse_is_not_the_one_that_passed(tmp_path):
-    notebook = new(SEARCH)
-    own_cell(notebook, "", source_of_answer(SEARCH, "weak_vote"))
-    cell_named(
-        notebook, "weak_vote"
-    ).source = "def weak_vote(labels, weights:\n    pass"
-    ran = run(notebook, tmp_path)
-    assert outcomes(ran)["weak_vote"] == (Outcome.TRIED, True)
-
-
-def test_a_fingerprint_shows_nowhere(checked):
-    pytest.importorskip("nbconvert")
-    from nbconvert import HTMLExporter
-
-    check = cell_named(checked, "check-weak_vote")
-    stream, mark = check.outputs
-    assert stream.text.startswith("✅ 8.2 ") and mark.data == {}
-    nbformat.validate(checked)
-    page = HTMLExporter().from_notebook_node(checked)[0]
-    assert mark.metadata.course.answer not in page
-
-
-def test_progress_is_one_line_a_lesson_and_a_page(clone, checked):
-    places = places_of(clone)
-    update(places)
-    save(checked, clone / "work" / SEARCH.notebook.name)
-    (clone / "work" / WORDS.notebook.name).write_text("{")
-    words, garments, search, total = repr(Progress(places)).splitlines()
-    assert words.startswith("❌ 01 ") and "is not JSON" in words
-    assert garments.startswith("⬜ 05 ")
-    assert garments.endswith("0 passed, 0 tried, 5 open")
-    assert search.startswith("🔶 08 ") and search.endswith("2 passed, 1 tried, 3 open")
-    assert total == "2 of 11 exercises passed."
-    update(places)
-    page = read(clone / "work/progress.ipynb")
-    nbformat.validate(page)
-    table = page.cells[1].outputs[0].data["text/markdown"]
-    assert "| 8.1 8.2 | 8.4 | 8.3 8.5 8.6 |" in table
-    ran = run(page, clone / "work")
-    assert ran.cells[1].outputs[0].output_type == "execute_result", ran.cells[1]
-    page.cells.append(nbformat.v4.new_markdown_cell("My plans."))
-    save(page, clone / "work/progress.ipynb")
-    (clone / "work" / WORDS.notebook.name).unlink()
-    update(places)
-    assert "My plans." in text_of(read(clone / "work/progress.ipynb"))
-
-
-def test_every_exercise_of_the_course_has_a_number_and_is_open_at_first():
-    for lesson in find_lessons([]):
-        places = Places(ROOT / "notebooks", Path("nowhere"))
-        found = read_lesson(places, lesson.name)
-        count = sum(is_answer(c) for c in read(lesson.notebook).cells)
-        assert [one.number for one in found.exercises] == [
-            f"{lesson.number}.{n}" for n in range(1, count + 1)
-        ]
-        assert {one.outcome for one in found.exercises} == {Outcome.OPEN}
-
-
-# --- solutions ---------------------------------------------------------------------
-
-
-@pytest.fixture
-def tried(clone, checked, monkeypatch):
-    monkeypatch.delenv(solutions.SWITCH, raising=False)
-    places = places_of(clone)
-    update(places)
-    save(checked, clone / "work" / SEARCH.notebook.name)
-    return places
-
-
-def test_a_solution_is_shown_after_an_attempt_with_its_reason(tried):
-    shown = str(solutions.find_solution(tried, "8.4"))
-    assert shown.startswith("# 8.4 ") and "def choose_threshold(" in shown
-    assert "SOLUTION" not in shown and "HIDDEN" not in shown
-    assert "The lowest threshold that is good enough" in shown
-    assert str(solutions.find_solution(tried, "08.4")) == shown
-
-
-def test_an_open_exercise_shows_none(tried):
-    with pytest.raises(CourseError, match="still open in work/08_similarity_search"):
-        solutions.find_solution(tried, "8.5")
-
-
-@pytest.mark.parametrize("number", ["8", "train", "8.9", "9.1", "8.4.1", ""])
-def test_a_number_that_there_is_not_is_wrong_usage(tried, number):
-    with pytest.raises(UsageError):
-        solutions.find_solution(tried, number)
-
-
-def test_an_instructor_can_switch_solutions_off(tried, monkeypatch):
-    config = tried.notebooks.parent / solutions.CONFIG
-    config.write_text("c = get_config()\nSHOW_SOLUTIONS = False\n")
-    with pytest.raises(CourseError, match=r"switched solutions off in nbgrader_config"):
-        solutions.find_solution(tried, "8.4")
-    config.write_text("SHOW_SOLUTIONS = True\n")
-    solutions.find_solution(tried, "8.4")
-    monkeypatch.setenv(solutions.SWITCH, "off")
-    with pytest.raises(CourseError, match="COURSE_SOLUTIONS is set"):
-        solutions.find_solution(tried, "8.4")
-
-
-def test_the_courses_own_settings_name_the_switch():
-    text = (ROOT / solutions.CONFIG).read_text(encoding="utf-8")
-    assert "SHOW_SOLUTIONS = True" in text
-
-
-def test_every_exercise_has_an_answer_and_a_reason(tmp_path, monkeypatch):
-    monkeypatch.delenv(solutions.SWITCH, raising=False)
-    places = Places(ROOT / "notebooks", tmp_path / "work")
-    places.own.mkdir()
-    for lesson in find_lessons([]):
-        notebook = read(lesson.notebook)
-        for cell in notebook.cells:
-            if is_answer(cell):
-                cell.source = "pass"
-        save(notebook, places.copy_of(lesson.name))
-        for one in read_lesson(places, lesson.name).exercises:
-            found = solutions.find_solution(places, one.number)
-            assert f"{one.name}" in found.code and len(found.why) > 20
-
-
-# --- the command -------------------------------------------------------------------
-
-
-@pytest.fixture
-def here(clone, monkeypatch):
-    """Let the command work in a clone."""
-    from course_tools.work import places
-
-    monkeypatch.setattr(places, "ROOT", clone)
-    monkeypatch.delenv("COURSE_WORK", raising=False)
-    monkeypatch.chdir(clone)
-    return clone
-
-
-def test_course_update_says_a_line_a_lesson_and_ends_with_1_at_a_problem(here, capsys):
-    assert cli.main(["update"]) == 0
-    assert cli.main(["update"]) == 0
-    assert "are up to date" in capsys.readouterr().out
-    work_through(here)
-    (here / "work" / WORDS.notebook.name).write_text("{")
-    git(here, "pull", "-q")
-    assert cli.main(["update"]) == 1
-    told = capsys.readouterr()
-    assert told.err.startswith("01 was not updated") and "05 updated" in told.out
-
-
-def test_course_progress_reads_and_changes_nothing(here, capsys):
-    assert cli.main(["progress"]) == 0
-    told = capsys.readouterr().out
-    assert "0 of 17 exercises passed." in told and "no copies of yours yet" in told
-    assert not (here / "work").exists()
-
-
-def test_copies_may_be_in_another_folder(here, tmp_path, monkeypatch):
-    monkeypatch.setenv("COURSE_WORK", str(tmp_path / "mine"))
-    assert cli.main(["update"]) == 0
-    assert (tmp_path / "mine" / WORDS.notebook.name).exists()
-    assert not (here / "work").exists()
-
-
-def test_lab_opens_what_there_is_when_it_cannot_be_updated(here, monkeypatch, capsys):
-    from course_tools.work import update as module
-
-    from jupyterlab.labapp import LabApp
-
-    calls = []
-    monkeypatch.setattr(LabApp, "launch_instance", calls.append)
-
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(module, "taking_turns", full)
-    assert cli.main(["lab", "--allow-root"]) == 1 and not calls
-    monkeypatch.undo()
-    monkeypatch.setattr(LabApp, "launch_instance", calls.append)
-    from course_tools.work import places
-
-    monkeypatch.setattr(places, "ROOT", here)
-    update(places_of(here))
-    monkeypatch.setattr(module, "taking_turns", full)
-    assert cli.main(["lab", "--allow-root"]) == 0 and len(calls) == 1
-    assert "The disk is full" in capsys.readouterr().err
-
-
-def test_a_package_outside_a_checkout_finds_the_lessons_above(
-    clone, monkeypatch, tmp_path
-):
-    from course_tools.work import places
-
-    monkeypatch.setattr(places, "ROOT", tmp_path / "site-packages")
-    monkeypatch.delenv("COURSE_WORK", raising=False)
-    assert find_places(clone / "work").notebooks == clone / "notebooks"
-    with pytest.raises(CourseError, match="There are no lessons"):
-        find_places(tmp_path)
 
 
 # --- grading -----------------------------------------------------------------------
