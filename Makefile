@@ -1,4 +1,4 @@
-# Two commands: `make lab` opens the lessons, `make test` tests everything but what
+# Two commands: `make lab` opens your copies of the lessons in work/, `make test` tests everything but what
 # takes hours: `make test-all` does that too.
 # Both set up what they need first, in .venv; nothing else on the machine changes.
 # On Windows: `py bootstrap.py lab`, `py bootstrap.py start`.

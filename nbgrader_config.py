@@ -26,6 +26,10 @@ c.Execute.timeout = 300
 # Beyond this, a cell ends with MemoryError; the largest lesson holds 3,000.
 c.SandboxedExecute.memory_mb = 6144
 
+# Whether `course solution 3.2` shows the answer of an exercise that a learner tried, as
+# COURSE_SOLUTIONS=off forbids, too. Grading never depends on it.
+SHOW_SOLUTIONS = True
+
 # The course's own steps among nbgrader's: see course_tools/grading.
 sanitize = ["course_tools.grading.restore.RestoreChecks"]
 sanitize += Autograde.sanitize_preprocessors.default()

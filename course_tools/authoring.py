@@ -198,7 +198,7 @@ def build(lesson: Lesson) -> tuple[bool, Path | None]:
         contents[target] = new
     stale = _stale_files(lesson)
     contents |= {file: wanted for _, file, wanted in stale}
-    stamps = _stamps()
+    stamps = read_stamps(STAMPS.parent)
     stamp = hashlib.sha256(new).hexdigest()
     if stamps.get(target.name) != stamp:
         stamps[target.name] = stamp
@@ -207,23 +207,55 @@ def build(lesson: Lesson) -> tuple[bool, Path | None]:
     return old != new or bool(stale), kept
 
 
-def _stamps() -> dict[str, str]:
+def read_stamps(folder: Path) -> dict[str, str]:
+    """Digests of the student notebooks as `build` wrote them last.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        ``notebooks/``.
+
+    Returns
+    -------
+    dict of str to str
+        By file name; empty where nothing was built yet.
+    """
     try:
-        return json.loads(STAMPS.read_text(encoding="utf-8"))
+        found = json.loads((folder / STAMPS.name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
+
+
+def committed(path: Path) -> bytes | None:
+    """Content of a file in the last commit.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A file in a checkout, there or not.
+
+    Returns
+    -------
+    bytes or None
+        None where git has none, or there is no git.
+    """
+    try:
+        shown = subprocess.run(
+            ["git", "show", f"HEAD:./{path.name}"],
+            cwd=path.parent,
+            capture_output=True,
+            check=False,
+        )
+    except OSError:
+        return None
+    return shown.stdout if shown.returncode == 0 else None
 
 
 def _is_ours(path: Path, content: bytes) -> bool:
-    if _stamps().get(path.name) == hashlib.sha256(content).hexdigest():
+    if read_stamps(path.parent).get(path.name) == hashlib.sha256(content).hexdigest():
         return True
-    committed = subprocess.run(
-        ["git", "show", f"HEAD:./{path.name}"],
-        cwd=path.parent,
-        capture_output=True,
-        check=False,
-    )
-    return committed.returncode == 0 and committed.stdout == content
+    return committed(path) == content
 
 
 def _free_name(path: Path) -> Path:

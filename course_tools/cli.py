@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 import sys
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # Everything after it is JupyterLab's own.
             return _lab(given[1:])
         options = _parser(with_bench=given[:1] == ["bench"]).parse_args(given)
-        if options.command is not _data:
+        if options.command not in (_data, _update, _progress, _solution):
             # First of all: what else a command imports, only lessons need.
             all_lessons()
         return options.command(options)
@@ -103,8 +104,23 @@ def _parser(with_bench: bool) -> argparse.ArgumentParser:
         title="commands", required=True, metavar="COMMAND", parser_class=_Parser
     )
     commands.add_parser(
-        "lab", help="open JupyterLab on notebooks/; arguments go through to it"
+        "lab", help="open JupyterLab on your copies; arguments go through to it"
     )
+    update = commands.add_parser(
+        "update", help="bring your copies up to date, with your work in them"
+    )
+    update.set_defaults(command=_update)
+    progress = commands.add_parser(
+        "progress", help="show which exercises you passed, tried, or have open"
+    )
+    progress.set_defaults(command=_progress)
+    solution = commands.add_parser(
+        "solution", help="show the answer of an exercise that you tried, and why"
+    )
+    solution.add_argument(
+        "exercise", metavar="EXERCISE", help="its number, such as 3.2"
+    )
+    solution.set_defaults(command=_solution)
     run = commands.add_parser("run", help="execute solution lessons and time them")
     run.add_argument("lessons", nargs="*", metavar="LESSON", help=LESSON_HELP)
     run.add_argument(
@@ -192,22 +208,74 @@ def _bench(options: argparse.Namespace) -> int:
     return 0
 
 
-def _lab(passed_on: list[str]) -> int:
-    from course_tools.lessons import NOTEBOOKS
+def _update(options: argparse.Namespace) -> int:
+    from course_tools.work.places import find_places
 
-    all_lessons()
-    words = [f"--ServerApp.root_dir={NOTEBOOKS}"]
+    places = find_places()
+    from course_tools.work.update import update
+
+    lines = update(places)
+    for line in lines:
+        print(line.text, file=sys.stderr if line.problem else sys.stdout, flush=True)
+    if not lines:
+        print(f"The lessons in {places.shown(places.own)}/ are up to date.")
+    return int(any(line.problem for line in lines))
+
+
+def _progress(options: argparse.Namespace) -> int:
+    from course_tools.work.places import find_places
+
+    places = find_places()
+    from course_tools.work.progress import Progress
+
+    print(Progress(places))
+    if not places.own.is_dir():
+        print(f"There are no copies of yours yet: `{set_up('start')}` makes them.")
+    return 0
+
+
+def _solution(options: argparse.Namespace) -> int:
+    from course_tools.work.places import find_places
+
+    places = find_places()
+    from course_tools.work.solution import find_solution
+
+    print(find_solution(places, options.exercise))
+    return 0
+
+
+def _lab(passed_on: list[str]) -> int:
+    from course_tools.work.places import find_places
+
+    # First of all: what else the command imports, only lessons need.
+    places = find_places()
+    from course_tools.work.update import update
+
     asked_for_root = any(word.startswith("--allow-root") for word in passed_on)
-    if sys.platform != "win32" and os.geteuid() == 0 and not asked_for_root:
-        if not _in_container():
-            raise CourseError(
-                "JupyterLab does not run as root: log in as an ordinary user and run "
-                "this again."
-            )
+    as_root = sys.platform != "win32" and os.geteuid() == 0 and not asked_for_root
+    if as_root and not _in_container():
+        raise CourseError(
+            "JupyterLab does not run as root: log in as an ordinary user and run "
+            "this again."
+        )
+    try:
+        for line in update(places):
+            stream = sys.stderr if line.problem else sys.stdout
+            print(line.text, file=stream, flush=True)
+    except CourseError as error:
+        if not any(places.copy_of(name).exists() for name in places.names()):
+            raise
+        # What is there can be worked in all the same.
+        print(error, file=sys.stderr, flush=True)
+    words = [f"--ServerApp.root_dir={places.own}"]
+    if as_root:
         print("Container's root user: JupyterLab starts with --allow-root.", flush=True)
         words.append("--allow-root")
     from jupyterlab.labapp import LabApp
 
+    # In its terminals, and behind `!` in a cell, this command is found by its name.
+    commands = [sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]
+    os.environ["PATH"] = os.pathsep.join(commands)
     # In this process: Ctrl-C and the exit status are JupyterLab's on every system.
     LabApp.launch_instance(words + passed_on)
     return 0

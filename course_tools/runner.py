@@ -18,6 +18,7 @@ from typing import Any
 
 from course_tools.lessons import SOLUTIONS, Lesson
 from course_utils import profile
+from course_utils.checks.answers import is_mark
 from course_utils.errors import CourseError
 from course_utils.files import replacing
 
@@ -194,6 +195,9 @@ def save(lesson: Lesson, result: Result) -> None:
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata.pop("lines_to_next_cell", None)
+        # Which answer a check judged, only a student's copy has to say.
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if not is_mark(output)]
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(WIDGET, None)
         if cell.cell_type == "markdown":

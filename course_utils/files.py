@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+LOCK_SECONDS = 1800
 
 
 @contextlib.contextmanager
@@ -47,3 +50,42 @@ def replacing(*targets: Path) -> Iterator[list[Path]]:
                 shutil.copymode(target, path)
         for path, target in zip(written, targets, strict=True):
             os.replace(path, target)
+
+
+@contextlib.contextmanager
+def taking_turns(path: Path, *, waiting: str) -> Iterator[bool]:
+    """Let one process do something while others wait for it.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The lock's file, in a folder that exists.
+    waiting : str
+        Printed on standard error where another process holds the lock.
+
+    Yields
+    ------
+    bool
+        False where the other one held it for half an hour, and still does.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be made.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        print(waiting, file=sys.stderr)
+        try:
+            lock.acquire(timeout=LOCK_SECONDS)
+        except Timeout:
+            yield False
+            return
+    try:
+        yield True
+    finally:
+        lock.release()

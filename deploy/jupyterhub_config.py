@@ -238,6 +238,7 @@ c.Spawner.cmd = [
     "-m",
     "jupyterhub.singleuser",
 ]
+c.Spawner.args = ["--ServerApp.jpserver_extensions=course_tools.work.server=True"]
 # What a student writes, nobody else reads, whatever the mode of the home.
 c.LocalProcessSpawner.popen_kwargs = {"umask": 0o077}
 c.Spawner.environment = {
@@ -346,7 +347,8 @@ c.Spawner.default_url = "/git-pull?" + urlencode(
         "repo": address,
         "branch": CLASS_BRANCH,
         "targetpath": "embeddings-course",
-        "urlpath": "lab/tree/embeddings-course/notebooks",
+        # Then the student's own copies, brought up to date: course_tools/work.
+        "urlpath": "course/work/embeddings-course",
     }
 )
 

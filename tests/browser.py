@@ -21,6 +21,8 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 
 from course_tools.lessons import ROOT
+from course_tools.work.places import Places
+from course_tools.work.update import update
 
 import nbformat
 from playwright.sync_api import Browser, Locator, Page, Request, sync_playwright
@@ -103,10 +105,9 @@ class Lab:
 
 @contextmanager
 def run_lab(folder: Path) -> Iterator[Lab]:
-    """Serve the student lessons' copies on loopback, with settings of its own."""
+    """Serve a student's copies on loopback, with settings of its own."""
     lessons, config = folder / "lessons", folder / "config"
-    # Links stay links: from outside the folder JupyterLab shows nothing.
-    shutil.copytree(ROOT / "notebooks", lessons, symlinks=True)
+    update(Places(ROOT / "notebooks", lessons))
     (config / "labconfig").mkdir(parents=True)
     overrides = config / "labconfig" / "default_setting_overrides.json"
     overrides.write_text(json.dumps(SETTINGS), encoding="utf-8")
@@ -124,7 +125,10 @@ def run_lab(folder: Path) -> Iterator[Lab]:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     own = {"JUPYTER_CONFIG_DIR": config, "IPYTHONDIR": folder / "ipython"}
-    own |= {"JUPYTER_RUNTIME_DIR": folder / "runtime"}
+    own |= {"JUPYTER_RUNTIME_DIR": folder / "runtime", "COURSE_WORK": lessons}
+    # As `course lab` does.
+    commands = os.path.dirname(sys.executable)
+    own |= {"PATH": f"{commands}{os.pathsep}{os.environ['PATH']}"}
     own |= {"JUPYTERLAB_SETTINGS_DIR": folder / "settings"}
     own |= {"JUPYTERLAB_WORKSPACES_DIR": folder / "workspaces"}
     log = folder / "lab.log"

@@ -271,3 +271,19 @@ def small_lesson(tmp_path, monkeypatch):
         return Lesson(9, "09_small")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def origin(tmp_path_factory):
+    """The course's repository in two versions, for a student's term."""
+    from tests.support import term
+
+    return term.make_origin(tmp_path_factory.mktemp("origin"))
+
+
+@pytest.fixture
+def clone(origin, tmp_path):
+    """A student's clone of the first version."""
+    from tests.support import term
+
+    return term.make_clone(origin, tmp_path / "clone")

@@ -6,12 +6,14 @@ import copy
 import io
 import re
 
-from course_utils.checks.core import Check
+from course_tools.work.progress import read_exercises
+from course_utils.checks.core import Check, Outcome
 from course_utils.data.fashion_mnist import FASHION_MNIST_CLASSES
 from tests import courses
 from tests.browser import CHROMIUM, NO_BROWSER, run_chromium, run_lab, sit_down
 from tests.lessons import EXERCISES, IDS, LESSONS, module, nbgrader, solution, student
 
+import nbformat
 import numpy as np
 import pytest
 from PIL import Image
@@ -147,6 +149,30 @@ def test_the_keyboard_alone_opens_runs_and_answers_a_lesson(desk):
     desk.settle(SET_UP)
     answer_first_exercise(desk, LIGHTEST, paste=False)
     assert desk.page.evaluate("window.pointerEvents") == 0
+    assert_progress_is_saved(desk, LIGHTEST)
+    desk.open("progress.ipynb")
+    said = desk.run_and_read(1)
+    assert "1 of 48 exercises passed." in said
+    assert f"{LIGHTEST.number}.1" in said
+    desk.open(LIGHTEST.notebook.name)
+    desk.walk_to(0)
+    desk.page.keyboard.press("b")
+    desk.replace_by_typing(1, "!course solution 7.1", paste=True)
+    said = desk.run_and_read(1)
+    assert "# 7.1 " in said and "def has_fault(" in said and "Four faults" in said
+    assert desk.page.evaluate("window.pointerEvents") == 0
+
+
+def assert_progress_is_saved(desk, lesson):
+    """A check's mark is in the saved notebook, and in the page there is none of it."""
+    desk.page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+    saved = nbformat.read(desk.lab.folder / lesson.notebook.name, as_version=4)
+    first, second, *_ = read_exercises(saved)
+    assert (first.outcome, second.outcome) == (Outcome.PASSED, Outcome.OPEN)
+    judge = place_of(saved, f"check-{first.name}")
+    assert len(saved.cells[judge].outputs) == 2
+    # What has no content takes no place.
+    assert desk.cell(judge).locator(".jp-OutputArea-child").count() == 1
 
 
 @pytest.mark.long

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import subprocess
 import sys
 
 from course_tools import cli, runner
 from course_tools.cli import main
-from course_tools.lessons import NOTEBOOKS, find_lessons
+from course_tools.lessons import find_lessons
 from course_utils.commands import set_up
 from course_utils.data import fetch
 from course_utils.errors import CourseError
@@ -65,16 +66,37 @@ def started(monkeypatch):
     return calls
 
 
+@pytest.fixture(autouse=True)
+def work(tmp_path, monkeypatch):
+    """A folder for a student's copies, away from the checkout."""
+    monkeypatch.setenv("COURSE_WORK", str(tmp_path / "work"))
+    monkeypatch.setenv("PATH", os.environ["PATH"])  # `course lab` changes it
+    return tmp_path / "work"
+
+
+def scripts():
+    """The folder of this environment's commands."""
+    return os.path.dirname(sys.executable)
+
+
 def as_user(monkeypatch, number):
     monkeypatch.setattr(cli.os, "geteuid", lambda: number, raising=False)
 
 
-def test_lab_opens_the_notebooks_and_passes_arguments_on(monkeypatch, started):
+def test_lab_opens_copies_of_the_lessons_and_passes_arguments_on(
+    monkeypatch, started, work, capsys
+):
     as_user(monkeypatch, 1000)
     assert main(["lab", "--no-browser", "--port", "8899"]) == 0
     (words,) = started
-    assert words[0] == f"--ServerApp.root_dir={NOTEBOOKS}"
+    assert words[0] == f"--ServerApp.root_dir={work}"
     assert words[1:] == ["--no-browser", "--port", "8899"]
+    assert {lesson.notebook.name for lesson in LESSONS} < {
+        p.name for p in work.iterdir()
+    }
+    assert (work / "images" / "onehot.png").exists()
+    assert shutil.which("course") == shutil.which("course", path=scripts())
+    assert f"{len(LESSONS)} lessons are in " in capsys.readouterr().out
 
 
 def test_root_is_allowed_in_a_container_only_and_said_so(monkeypatch, started, capsys):

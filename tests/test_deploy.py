@@ -403,10 +403,11 @@ def test_a_students_volume_does_not_hide_what_the_image_keeps_in_its_home(values
     # repo2docker puts the repository into the home, and postBuild the data below it.
     volume = PurePosixPath(own["storage"]["homeMountPath"])
     assert volume.parent == PurePosixPath("/home/jovyan")
-    assert not (ROOT / volume.name).exists()
+    kept = ["git", "ls-files", "--", volume.name]
+    assert not subprocess.check_output(kept, cwd=ROOT)
     asked = parse_qs(urlsplit(own["defaultUrl"]).query)
     assert PurePosixPath(asked["targetpath"][0]).parts[0] == volume.name
-    assert asked["urlpath"] == [f"lab/tree/{asked['targetpath'][0]}/notebooks"]
+    assert asked["urlpath"] == [f"course/work/{asked['targetpath'][0]}"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     # Which holds the solutions.
     assert asked["repo"] != [project["project"]["urls"]["Repository"]]
@@ -828,7 +829,7 @@ def test_everybody_finishes_the_first_lesson(hub, number, capsys):
         report = asyncio.run(module.simulate(hub.address, people, FIRST, PATIENCE))
         cells = sum(cell.cell_type == "code" for cell in student(FIRST).cells)
         for account in people:
-            path = account.home / "embeddings-course/notebooks" / FIRST.notebook.name
+            path = account.home / "embeddings-course/work" / FIRST.notebook.name
             saved = nbformat.read(path, as_version=4)
             told = "".join(
                 output.get("text", "")
@@ -1141,30 +1142,40 @@ def test_a_wrong_password_does_not_get_in(hub):
 def test_new_and_deleted_lessons_arrive_and_a_students_work_is_kept(hub, lessons):
     module = classroom()
     git = ["git", "-C", str(lessons), "-c", "user.name=x", "-c", "user.email=x@x"]
+    name = FIRST.notebook.name
 
     async def scene(mary):
         async with browser(hub, mary) as one:
             kernel = await kernel_of(one)
-            name = f"embeddings-course/notebooks/{FIRST.notebook.name}"
             await kernel.run(
-                f"import json; path = {name!r}\n"
+                "import json; top = 'embeddings-course/'\n"
+                f"path = top + 'work/{name}'\n"
                 "book = json.load(open(path))\n"
-                "book['cells'][0]['source'] = ['my own words']\n"
+                "book['cells'][3]['source'] = ['my own words']\n"
                 "json.dump(book, open(path, 'w'))"
             )
             (lessons / "notebooks" / "news.md").write_text("a new page")
+            changed = json.loads((lessons / "notebooks" / name).read_text("utf-8"))
+            changed["cells"][0]["source"] += ["\n\nA sentence that is new."]
+            (lessons / "notebooks" / name).write_text(json.dumps(changed), "utf-8")
             subprocess.run([*git, "add", "."], check=True)
             subprocess.run([*git, "commit", "-qm", "news"], check=True)
             await kernel.run(
-                "import os; gone = 'embeddings-course/notebooks/images/onehot.png'\n"
-                "os.remove(gone)"
+                "import os; gone = 'notebooks/images/onehot.png'\nos.remove(top + gone)"
             )
-            await one.take_lessons()
+            assert await one.take_lessons() == "embeddings-course/work"
             await kernel.run(
                 "assert 'my own words' in open(path).read()\n"
-                "assert os.path.exists(gone)\n"
-                "assert open('embeddings-course/notebooks/news.md').read()"
+                "assert 'A sentence that is new.' in open(path).read()\n"
+                "assert os.path.exists(top + gone)\n"
+                "assert open(top + 'work/news.md').read()\n"
+                "import subprocess\n"
+                "git = ['git', '-C', top, 'status', '--porcelain']\n"
+                "assert subprocess.check_output(git) == b''"
             )
+            back = [*git, "checkout", "-q", "HEAD~", "--", "."]
+            subprocess.run(back, check=True)
+            subprocess.run([*git, "commit", "-qm", "as before"], check=True)
 
     with module.accounts(1, hub.group) as (mary,):
         asyncio.run(scene(mary))
@@ -1188,7 +1199,7 @@ def test_a_server_at_which_nothing_happens_is_stopped(start, certificate, encryp
                 await asyncio.sleep(0.5)
             assert await one.server() is None
             assert module.processes(mary.uid) == []
-            assert (mary.home / "embeddings-course" / "notebooks").is_dir()
+            assert (mary.home / "embeddings-course" / "work").is_dir()
 
     with module.accounts(1, hub.group) as (mary,):
         asyncio.run(scene(mary))

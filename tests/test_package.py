@@ -141,6 +141,9 @@ LESSONS = f"git clone {PROJECT['project']['urls']['Repository']}`"
     ("command", "cure"),
     [
         ("lab", LESSONS),
+        ("update", LESSONS),
+        ("progress", LESSONS),
+        ("solution 3.2", LESSONS),
         ("run", LESSONS),
         ("doctor", LESSONS),
         ("build --check", LESSONS),

@@ -72,7 +72,7 @@ def test_the_public_address_is_that_of_pyproject_everywhere():
     address = PROJECT["project"]["urls"]["Repository"]
     path = address.removeprefix("https://github.com/")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    launch = f"https://mybinder.org/v2/gh/{path}/HEAD?urlpath=lab/tree/notebooks/"
+    launch = f"https://mybinder.org/v2/gh/{path}/HEAD?urlpath=lab/tree/work/"
     assert launch + LESSONS[0].notebook.name in readme
     assert f"git clone {address}" in readme
     assert set(re.findall(r"mybinder\.org/v2/gh/([\w-]+/[\w-]+)", readme)) == {path}
@@ -98,7 +98,7 @@ def test_no_registrys_host_and_no_path_of_one_machine_is_named():
             continue
         for host in hosts:
             assert host not in text, (path, host)
-        assert not re.search(r"/(work|root|Users)/\w", text), path
+        assert not re.search(r"(?<!\w)/(work|root|Users)/\w", text), path
 
 
 def test_readme_commands_exist():

@@ -132,7 +132,7 @@ class Student:
             await asyncio.sleep(0.5)
 
     async def take_lessons(self) -> str:
-        """Open one's own server, and wait until nbgitpuller brought the lessons."""
+        """Open one's own server, wait for the lessons, and give the folder it shows."""
         async with self.session.get(f"{self.own}/") as response:
             page = response.url
             await response.text()
@@ -145,7 +145,13 @@ class Student:
             text = await response.text()
         if '"finished"' not in text:
             raise Failure(f"nbgitpuller: {text[-500:]}")
-        return page.query["urlpath"].removeprefix("lab/tree/")
+        # Where the browser is sent on to: the student's copies, brought up to date.
+        async with self.session.get(f"{self.own}/{page.query['urlpath']}") as response:
+            opened = response.url.path.partition("/lab/tree/")[2]
+            await response.text()
+        if response.status != 200 or not opened:
+            raise Failure(f"{response.url} in place of the lessons")
+        return opened
 
     async def start_kernel(self, path: str = "") -> Kernel:
         """Start a kernel for a notebook, as opening it does."""

@@ -128,7 +128,7 @@ class Judge(NotebookClient):
             cell=cell_index,
             status="ok" if ended.get("status") == "ok" else "error",
             count=cell.execution_count,
-            outputs=cell.outputs,
+            outputs=[one for one in cell.outputs if one.get("data") != {}],
             cut=self.seen > self.kept_of_cell,
             **said,
         )

@@ -26,8 +26,7 @@ from course_utils.data.fetch.catalog import (
 from course_utils.data.fetch.files import FULL, SourceFailed, _problem
 from course_utils.data.fetch.sources import ROUNDS, Attempt, obtain
 from course_utils.errors import DataError
-
-LOCK_SECONDS = 1800
+from course_utils.files import taking_turns
 
 
 def cache_folder() -> Path:
@@ -282,24 +281,14 @@ def locked(root: Path, name: str) -> Iterator[None]:
     DataError
         When another process holds the lock for half an hour.
     """
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(root / f".{name}.lock")
-    try:
-        lock.acquire(timeout=1)
-    except Timeout:
-        print(f"Another process is fetching '{name}'; waiting for it.", file=sys.stderr)
-        try:
-            lock.acquire(timeout=LOCK_SECONDS)
-        except Timeout:
+    waiting = f"Another process is fetching '{name}'; waiting for it."
+    with taking_turns(root / f".{name}.lock", waiting=waiting) as got:
+        if not got:
             raise DataError(
                 f"Another process has been fetching '{name}' for half an hour; end it "
                 "and run this again."
-            ) from None
-    try:
+            )
         yield
-    finally:
-        lock.release()
 
 
 def discard_leftovers(root: Path, name: str) -> None:
