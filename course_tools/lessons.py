@@ -12,6 +12,8 @@ from course_utils.errors import CourseError, UsageError
 ROOT = Path(__file__).resolve().parents[1]
 SOLUTIONS = ROOT / "solutions"
 NOTEBOOKS = ROOT / "notebooks"
+# What JupyterLab and nbconvert get from the course: settings, an extension, a template.
+JUPYTER = Path(__file__).parent / "jupyter"
 
 
 @dataclass(frozen=True)
