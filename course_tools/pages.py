@@ -23,7 +23,7 @@ import nbformat
 from nbconvert.exporters import HTMLExporter
 from nbconvert.preprocessors import Preprocessor
 
-TEMPLATES = JUPYTER / "nbconvert"
+TEMPLATES = JUPYTER / "share" / "nbconvert" / "templates"
 IMAGE = re.compile(r'<img alt="[^"]*" (?=[^>]*src="_images/([0-9a-f]{64})\.\w+")')
 # The theme's own frame around the contents is no landmark.
 SIDEBAR = '<div class="bd-sidebar-primary bd-sidebar'

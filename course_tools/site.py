@@ -135,8 +135,8 @@ def render(source: Path, folder: Path, *options: str) -> Path:
     SystemExit
         As `build`.
     """
-    command = [_command(), "build", "--quiet", *options, source]
-    command += ["--path-output", folder]
+    command: list[str | Path] = [_command(), "build", "--quiet", *options]
+    command += [source, "--path-output", folder]
     built = subprocess.run(command, capture_output=True, encoding="utf-8")
     if built.returncode:
         sys.exit(f"{built.stdout}{built.stderr}The book was not built: see above.")

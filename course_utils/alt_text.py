@@ -76,8 +76,8 @@ def alternative_text(figure: Figure) -> str:
             f"Plot {number} of {len(plots)}: {words}" if several else words
         )
     if len(plots) > PANELS:
-        titles = (_title(ax) for ax in plots[PANELS:])
-        sentences.append(f"More plots: {_list(titles)}")
+        others = _list(_title(ax) for ax in plots[PANELS:])
+        sentences.append(f"More plots: {others}")
     if pictures:
         titles = [title for ax in pictures if (title := _title(ax))]
         many = f"{len(pictures)} pictures" if len(pictures) > 1 else "A picture"

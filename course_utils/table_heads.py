@@ -25,9 +25,8 @@ def with_scopes(html: str) -> str:
         The same with ``scope`` on every ``th``; a head without words becomes a ``td``.
         HTML that has scopes already comes back unchanged.
     """
-    for part, scope in ((HEAD, "col"), (BODY, "row")):
-        html = part.sub(lambda found, scope=scope: _named(found[0], scope), html)
-    return html
+    html = HEAD.sub(lambda found: _named(found[0], "col"), html)
+    return BODY.sub(lambda found: _named(found[0], "row"), html)
 
 
 def _named(part: str, scope: str) -> str:
