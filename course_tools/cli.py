@@ -193,10 +193,12 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _lab(passed_on: list[str]) -> int:
+    from course_tools.lab_settings import for_lab
     from course_tools.lessons import NOTEBOOKS
 
     all_lessons()
-    words = [f"--ServerApp.root_dir={NOTEBOOKS}"]
+    words, variables = for_lab(NOTEBOOKS)
+    os.environ.update(variables)
     asked_for_root = any(word.startswith("--allow-root") for word in passed_on)
     if sys.platform != "win32" and os.geteuid() == 0 and not asked_for_root:
         if not _in_container():
@@ -270,8 +272,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _build(options: argparse.Namespace) -> int:
     from course_tools import authoring
+    from course_tools.lessons import all_notebooks
 
-    lessons = all_lessons()
+    lessons = all_notebooks()
     if options.check:
         found = [authoring.compare(lesson) for lesson in lessons]
         differences = [str(one) for one in found if one]

@@ -15,7 +15,7 @@ from typing import Any
 
 from course_tools import pages
 from course_tools.authoring import lesson_table
-from course_tools.lessons import ROOT, all_lessons
+from course_tools.lessons import ROOT, all_notebooks
 from course_utils.commands import set_up
 
 import nbformat
@@ -76,7 +76,7 @@ def stage(folder: Path) -> None:
     words = (SITE / "index.md").read_text(encoding="utf-8")
     text = words.replace("<!-- lessons -->", table)
     (folder / "index.md").write_text(text, encoding="utf-8")
-    for lesson in all_lessons():
+    for lesson in all_notebooks():
         notebook = for_readers(nbformat.read(lesson.solution, as_version=4))
         nbformat.write(notebook, folder / lesson.solution.name)
 
@@ -155,7 +155,7 @@ def finish(folder: Path) -> None:
         The built pages.
     """
     texts: dict[str, str] = {}
-    for lesson in all_lessons():
+    for lesson in all_notebooks():
         texts |= pages.picture_texts(nbformat.read(lesson.solution, as_version=4))
     for path in sorted(folder.glob("*.html")):
         page = path.read_text(encoding="utf-8")
