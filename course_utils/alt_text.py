@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def alternative_text(figure: Figure) -> str:
         others = _list(_title(ax) for ax in plots[PANELS:])
         sentences.append(f"More plots: {others}")
     if pictures:
-        titles = [title for ax in pictures if (title := _title(ax))]
+        titles = _counted(title for ax in pictures if (title := _title(ax)))
         many = f"{len(pictures)} pictures" if len(pictures) > 1 else "A picture"
         sentences.append(f"{many}: {_list(titles)}" if titles else many)
     scales = [label for ax in bars if (label := ax.get_ylabel() or ax.get_xlabel())]
@@ -240,6 +241,12 @@ def _list(names: Iterable[str]) -> str:
     if more > 1:
         every = [*every[:NAMES], f"and {more} more"]
     return ", ".join(every)
+
+
+def _counted(names: Iterable[str]) -> list[str]:
+    """Join names that follow each other and are the same."""
+    runs = [(name, len(list(run))) for name, run in groupby(names)]
+    return [f"{name} ({n} times)" if n > 1 else name for name, n in runs]
 
 
 def _line(text: str) -> str:

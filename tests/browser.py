@@ -300,5 +300,5 @@ def sit_down(browser: Browser, lab: Lab, name: str, zoom: int = 1) -> Iterator[D
         desk.shot(name)
         context.close()
         lab.stop_kernels()
-    assert desk.errors == []
-    assert desk.elsewhere == []
+    assert desk.errors == [], desk.errors
+    assert desk.elsewhere == [], desk.elsewhere

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from course_utils import plotting
+from course_utils import alt_text, plotting
 from course_utils.alt_text import (
     alternative_text,
     set_alternative_text,
@@ -96,6 +96,20 @@ def test_pictures_are_counted_and_the_first_are_named():
     assert text.startswith("Errors. 20 pictures: coat 0, coat 1, ")
     assert text.endswith("coat 11, and 8 more.")
     plt.close(made)
+
+
+def test_pictures_of_one_name_in_a_row_are_named_once():
+    titles = ["coat"] * 3 + ["bag", "coat"]
+    made = plotting.draw_pictures(np.zeros((5, 4, 4)), "Found", titles=titles)
+    expected = "Found. 5 pictures: coat (3 times), bag, coat."
+    assert alternative_text(made) == expected
+    plt.close(made)
+
+
+def test_whatever_a_figure_is_it_is_shown(monkeypatch):
+    monkeypatch.setattr(alt_text, "alternative_text", lambda figure: 1 / 0)
+    made = figure("a title")
+    assert alt_text._with_metadata(made) == ({}, {"image/png": {"alt": "a title"}})
 
 
 def test_a_color_bar_and_a_grid_of_cells_are_named():
