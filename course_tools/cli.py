@@ -10,7 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from course_tools.lessons import all_lessons, in_checkout, where_lessons_are
+from course_tools.lessons import (
+    all_lessons,
+    all_notebooks,
+    in_checkout,
+    where_lessons_are,
+)
 from course_utils.commands import set_up
 from course_utils.errors import CourseError, UsageError
 
@@ -272,7 +277,6 @@ def _run(options: argparse.Namespace) -> int:
 
 def _build(options: argparse.Namespace) -> int:
     from course_tools import authoring
-    from course_tools.lessons import all_notebooks
 
     lessons = all_notebooks()
     if options.check:
