@@ -11,7 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from course_tools.lessons import all_lessons, in_checkout, where_lessons_are
+from course_tools.lessons import (
+    all_lessons,
+    all_notebooks,
+    in_checkout,
+    where_lessons_are,
+)
 from course_utils.commands import set_up
 from course_utils.errors import CourseError, UsageError
 
@@ -249,6 +254,7 @@ def _lab(passed_on: list[str]) -> int:
 
     # First of all: what else the command imports, only lessons need.
     places = find_places()
+    from course_tools.lab_settings import for_lab
     from course_tools.work.update import update
 
     asked_for_root = any(word.startswith("--allow-root") for word in passed_on)
@@ -267,7 +273,8 @@ def _lab(passed_on: list[str]) -> int:
             raise
         # What is there can be worked in all the same.
         print(error, file=sys.stderr, flush=True)
-    words = [f"--ServerApp.root_dir={places.own}"]
+    words, variables = for_lab(places.own)
+    os.environ.update(variables)
     if as_root:
         print("Container's root user: JupyterLab starts with --allow-root.", flush=True)
         words.append("--allow-root")
@@ -339,7 +346,7 @@ def _run(options: argparse.Namespace) -> int:
 def _build(options: argparse.Namespace) -> int:
     from course_tools import authoring
 
-    lessons = all_lessons()
+    lessons = all_notebooks()
     if options.check:
         found = [authoring.compare(lesson) for lesson in lessons]
         differences = [str(one) for one in found if one]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from course_tools.lessons import ROOT
+from course_tools.lessons import ROOT, all_lessons
 from course_utils import plotting
 
 import matplotlib.pyplot as plt
@@ -474,6 +474,51 @@ def triplet() -> Figure:
                 ax.plot(arc, anchor[1] + radius * np.sin(turn), line, color="#777777")
             _arrow(ax, (left + 4.5, 3.75), (left + 6.1, 4.65))
             ax.text(left + 5.0, 3.2, "margin", fontsize=11, color="#555555")
+    return drawing
+
+
+# Where a lesson stands in the picture (column, row), its title and its subject.
+LESSONS = {
+    1: ((0, 2), "One-hot vs\nembeddings", "texts"),
+    2: ((1, 2), "IMDB: learning\nan embedding", "texts"),
+    3: ((2, 2), "Reuters topics:\nyour own network", "texts"),
+    4: ((1, 1), "Transfer learning\nwith MobileNet", "pictures"),
+    5: ((2, 1), "Siamese networks:\na map of garments", "pictures"),
+    6: ((3, 2), "Surname\nlook-up", "search"),
+    7: ((3, 0), "Fast\nneighbours", "search"),
+    8: ((3, 1), "From raw stories\nto a tuned search", "search"),
+    9: ((0, 1), "Word vectors\nfrom raw text", "texts"),
+    10: ((0, 0), "Embeddings\nof things", "search"),
+}
+BUILD_ON = [(1, 2), (2, 3), (2, 4), (3, 6), (4, 5), (5, 8), (7, 8), (1, 9), (9, 10)]
+
+
+@figure
+def lessons() -> Figure:
+    drawing, ax = _canvas(9.6, 4.3, (-0.3, 24.6), (-0.4, 10.8))
+    there = {lesson.number for lesson in all_lessons()} & set(LESSONS)
+    colors = {"texts": plotting.SKY, "pictures": plotting.YELLOW}
+    colors |= {"search": plotting.GREEN}
+    corners = {}
+    for number in sorted(there):
+        (column, row), title, subject = LESSONS[number]
+        x, y = corners[number] = 6.3 * column, 3.9 * row
+        style = {"facecolor": colors[subject], "alpha": 0.75}
+        ax.add_patch(Rectangle((x, y), 5.2, 2.4, **style))
+        ax.text(x + 0.2, y + 1.9, f"{number:02}", fontsize=10, va="center")
+        ax.text(x + 2.6, y + 0.9, title, fontsize=10.5, ha="center", va="center")
+    for first, then in BUILD_ON:
+        if {first, then} <= there:
+            (x, y), (to_x, to_y) = corners[first], corners[then]
+            if y == to_y:
+                _arrow(ax, (x + 5.2, y + 1.2), (to_x, y + 1.2))
+            else:
+                start, end = (y, to_y + 2.4) if y > to_y else (y + 2.4, to_y)
+                _arrow(ax, (x + 2.6, start), (x + 2.6, end))
+    for place, (subject, color) in enumerate(colors.items()):
+        style = {"facecolor": color, "alpha": 0.75}
+        ax.add_patch(Rectangle((8.2, 1.8 - 0.9 * place), 0.7, 0.6, **style))
+        ax.text(9.3, 2.1 - 0.9 * place, subject, fontsize=10.5, va="center")
     return drawing
 
 

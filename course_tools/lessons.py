@@ -12,6 +12,8 @@ from course_utils.errors import CourseError, UsageError
 ROOT = Path(__file__).resolve().parents[1]
 SOLUTIONS = ROOT / "solutions"
 NOTEBOOKS = ROOT / "notebooks"
+# What JupyterLab and nbconvert get from the course: settings, an extension, a template.
+JUPYTER = Path(__file__).parent / "jupyter"
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ def where_lessons_are() -> str:
     )
 
 
-def all_lessons() -> list[Lesson]:
-    """Lessons that exist, in their order.
+def all_notebooks() -> list[Lesson]:
+    """Find the first page, which is number 0, and the lessons, in their order.
 
     Returns
     -------
@@ -100,8 +102,24 @@ def all_lessons() -> list[Lesson]:
     ]
 
 
+def all_lessons() -> list[Lesson]:
+    """Lessons that exist, in their order, without the first page.
+
+    Returns
+    -------
+    list of Lesson
+        Numbered from 1.
+
+    Raises
+    ------
+    CourseError
+        As `all_notebooks`.
+    """
+    return [lesson for lesson in all_notebooks() if lesson.number]
+
+
 def find_lessons(wanted: list[str]) -> list[Lesson]:
-    """Lessons by number or name; all of them for an empty list.
+    """Lessons by number or name, the first page by 0; all for an empty list.
 
     Parameters
     ----------
@@ -118,7 +136,7 @@ def find_lessons(wanted: list[str]) -> list[Lesson]:
     UsageError
         When one is not there; the message names those that are.
     """
-    lessons = all_lessons()
+    lessons = all_notebooks()
     if not wanted:
         return lessons
     found = []

@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from course_tools import pages
 from course_tools.authoring import lesson_table
-from course_tools.lessons import ROOT, all_lessons
+from course_tools.lessons import ROOT, all_notebooks
 from course_utils.commands import set_up
 
 import nbformat
@@ -75,7 +76,7 @@ def stage(folder: Path) -> None:
     words = (SITE / "index.md").read_text(encoding="utf-8")
     text = words.replace("<!-- lessons -->", table)
     (folder / "index.md").write_text(text, encoding="utf-8")
-    for lesson in all_lessons():
+    for lesson in all_notebooks():
         notebook = for_readers(nbformat.read(lesson.solution, as_version=4))
         nbformat.write(notebook, folder / lesson.solution.name)
 
@@ -98,25 +99,67 @@ def build(folder: Path = SITE) -> Path:
     SystemExit
         When Jupyter Book is missing, or found a fault; a warning counts as one.
     """
+    made = folder / "_build"
+    _command()  # before anything is removed
+    shutil.rmtree(made, ignore_errors=True)
+    stage(made / "source")
+    return render(made / "source", folder, "--warningiserror", "--keep-going")
+
+
+def _command() -> Path:
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     if not jupyter_book.exists():
         sys.exit(f"Jupyter Book is not installed here: run `{set_up('book')}`.")
-    made = folder / "_build"
-    shutil.rmtree(made, ignore_errors=True)
-    stage(made / "source")
-    command: list[str | Path] = [
-        jupyter_book,
-        "build",
-        "--quiet",
-        "--warningiserror",
-        "--keep-going",
-    ]
-    command += [made / "source", "--path-output", folder]
+    return jupyter_book
+
+
+def render(source: Path, folder: Path, *options: str) -> Path:
+    """Make pages of what `stage` wrote.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        Jupyter Book reads it.
+    folder : pathlib.Path
+        Where ``_build`` is made.
+    *options : str
+        Of ``jupyter-book build``.
+
+    Returns
+    -------
+    pathlib.Path
+        The page to open first.
+
+    Raises
+    ------
+    SystemExit
+        As `build`.
+    """
+    command: list[str | Path] = [_command(), "build", "--quiet", *options]
+    command += [source, "--path-output", folder]
     built = subprocess.run(command, capture_output=True, encoding="utf-8")
     if built.returncode:
         sys.exit(f"{built.stdout}{built.stderr}The book was not built: see above.")
-    keep_of_mathjax(made / "html" / "_static" / "mathjax")
-    return made / "html" / "index.html"
+    pages_folder = folder / "_build" / "html"
+    keep_of_mathjax(pages_folder / "_static" / "mathjax")
+    finish(pages_folder)
+    return pages_folder / "index.html"
+
+
+def finish(folder: Path) -> None:
+    """Complete the pages: words for pictures, scopes for the heads of tables.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The built pages.
+    """
+    texts: dict[str, str] = {}
+    for lesson in all_notebooks():
+        texts |= pages.picture_texts(nbformat.read(lesson.solution, as_version=4))
+    for path in sorted(folder.glob("*.html")):
+        page = path.read_text(encoding="utf-8")
+        path.write_text(pages.finish_page(page, texts), encoding="utf-8")
 
 
 def keep_of_mathjax(folder: Path) -> None:

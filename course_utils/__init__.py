@@ -67,6 +67,7 @@ def pick(*, quick: T, full: T) -> T:
 def setup(seed: int = 0) -> None:
     """Seed every random generator in use, set the plot style, keep logs quiet.
 
+    In a notebook, figures get an alternative text and tables heads for screen readers.
     NumPy's and SciPy's linear algebra computes on one thread from here on, unless the
     environment variable ``OPENBLAS_NUM_THREADS`` is set. TensorFlow, torch and faiss
     keep their threads.
@@ -81,7 +82,7 @@ def setup(seed: int = 0) -> None:
     import random
     import sys
 
-    from course_utils import plotting
+    from course_utils import plotting, table_heads
     from course_utils.frameworks import limit_blas_threads
 
     import numpy as np
@@ -96,4 +97,5 @@ def setup(seed: int = 0) -> None:
     for chatty in ("tensorflow", "absl", "matplotlib"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
     plotting.use_style()
+    table_heads.head_tables()
     limit_blas_threads()

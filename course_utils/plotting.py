@@ -27,11 +27,12 @@ MARKERS = "osD^vP*X<>"
 def use_style() -> None:
     """Set matplotlib's defaults: colours, sizes, a light grid, titles on the left.
 
-    In a notebook, a figure's text form becomes what `describe` says: for readers who
-    hear the page, and for tests that compare what a figure states.
+    In a notebook, a figure carries its title and an alternative text from here on: see
+    `course_utils.alt_text`.
     """
+    from course_utils.alt_text import describe_outputs
+
     import matplotlib as mpl
-    import matplotlib.figure
     from cycler import cycler
 
     mpl.rcParams.update(
@@ -55,12 +56,7 @@ def use_style() -> None:
             "lines.linewidth": 2.0,
         }
     )
-    # IPython drops formatters of figures when it sets up matplotlib; this it keeps.
-    mpl.figure.Figure._repr_pretty_ = _print_description
-
-
-def _print_description(figure: Figure, printer: Any, _: bool) -> None:
-    printer.text(describe(figure))
+    describe_outputs()
 
 
 def draw_intervals(
@@ -342,28 +338,6 @@ def draw_signed(ax: Axes, names: Sequence[str], values: Sequence[float]) -> None
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
-
-
-def describe(figure: Figure) -> str:
-    """Say in words what a figure shows.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        A finished figure.
-
-    Returns
-    -------
-    str
-        Its title, or those of its axes where it has none of its own; without any
-        title, the labels of its axes.
-    """
-    parts = [figure.get_suptitle()]
-    if not parts[0]:
-        parts = [ax.get_title("left") or ax.get_title() for ax in figure.axes]
-    if not any(parts):
-        parts = [ax.get_ylabel() for ax in figure.axes]
-    return "Figure: " + " | ".join(" ".join(part.split()) for part in parts if part)
 
 
 def draw_pairs(

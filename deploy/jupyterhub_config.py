@@ -241,8 +241,12 @@ c.Spawner.cmd = [
 c.Spawner.args = ["--ServerApp.jpserver_extensions=course_tools.work.server=True"]
 # What a student writes, nobody else reads, whatever the mode of the home.
 c.LocalProcessSpawner.popen_kwargs = {"umask": 0o077}
+# As course_tools/lab_settings.py sets it for `course lab`.
+layer = Path(package.origin).parents[1] / "course_tools" / "jupyter"
 c.Spawner.environment = {
     "COURSE_DATA_SHARED": CLASS_DATA,
+    "JUPYTER_CONFIG_PATH": str(layer / "config"),
+    "JUPYTER_PATH": str(layer / "share"),
     # NumPy and SciPy reserve 80 MB a thread when they load, one thread a core: on a
     # large machine more than a kernel may hold. Lessons compute on one anyway.
     "OPENBLAS_NUM_THREADS": "1",

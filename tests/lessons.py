@@ -9,13 +9,16 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
-from course_tools.lessons import Lesson, all_lessons
+from course_tools.lessons import Lesson, all_lessons, all_notebooks
 from course_utils.frameworks import import_keras
 
 import nbformat
 
 LESSONS = all_lessons()
 IDS = [lesson.name for lesson in LESSONS]
+# With the first page, which is written as the lessons are.
+FIRST_PAGE, *_ = NOTEBOOKS = all_notebooks()
+NOTEBOOK_IDS = [notebook.name for notebook in NOTEBOOKS]
 
 
 @cache
@@ -66,7 +69,7 @@ class Exercise:
 
 EXERCISES = [
     Exercise(lesson, nbgrader(cell)["grade_id"])
-    for lesson in LESSONS
+    for lesson in NOTEBOOKS
     for cell in solution(lesson).cells
     if nbgrader(cell).get("solution")
 ]

@@ -16,13 +16,21 @@ from course_tools import authoring, cli, lessons, runner
 from course_tools.cli import main
 from course_tools.lessons import Lesson
 from course_utils.errors import CourseError
-from tests.lessons import IDS, LESSONS, nbgrader, solution, student
+from tests.lessons import (
+    IDS,
+    LESSONS,
+    NOTEBOOK_IDS,
+    NOTEBOOKS,
+    nbgrader,
+    solution,
+    student,
+)
 from tests.systems import needs_linux, needs_posix
 
 import nbformat
 import pytest
 
-each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=IDS)
+each_lesson = pytest.mark.parametrize("lesson", NOTEBOOKS, ids=NOTEBOOK_IDS)
 LIGHTEST = LESSONS[6]  # neither TensorFlow nor torch
 
 
@@ -69,11 +77,11 @@ def test_building_twice_gives_the_same_bytes(copies):
     first = state()
     assert main(["build"]) == 0
     assert state() == first
-    assert set(first) == {lesson.notebook.name for lesson in LESSONS}
+    assert set(first) == {lesson.notebook.name for lesson in NOTEBOOKS}
 
 
 def test_cell_ids_are_those_of_the_solution():
-    for lesson in LESSONS:
+    for lesson in NOTEBOOKS:
         assert [c.id for c in student(lesson).cells] == [
             c.id for c in solution(lesson).cells
         ]
@@ -178,8 +186,8 @@ def test_what_the_last_build_wrote_is_replaced_without_a_copy(copies, capsys):
 def everything_to_write(copies, monkeypatch):
     """One lesson with a student's work in it, and all else out of date."""
     lesson = LESSONS[0]
-    for module in (cli, authoring):
-        monkeypatch.setattr(module, "all_lessons", lambda: [lesson])
+    monkeypatch.setattr(cli, "all_notebooks", lambda: [lesson])
+    monkeypatch.setattr(authoring, "all_lessons", lambda: [lesson])
     made = functools.cache(authoring.student_version)
     monkeypatch.setattr(authoring, "student_version", made)
     path = copies / "notebooks" / lesson.notebook.name
@@ -325,7 +333,7 @@ def test_the_bytes_are_those_of_nbgraders_own_command(tmp_path):
     (tmp_path / "nbgrader_config.py").write_text(config)
     source = tmp_path / "source"
     source.mkdir()
-    for lesson in LESSONS:
+    for lesson in NOTEBOOKS:
         (source / lesson.solution.name).write_bytes(lesson.solution.read_bytes())
     # nbgrader calls alembic by its name.
     commands = os.path.dirname(sys.executable)
@@ -337,7 +345,7 @@ def test_the_bytes_are_those_of_nbgraders_own_command(tmp_path):
         text=True,
     )
     assert made.returncode == 0, made.stderr
-    for lesson in LESSONS:
+    for lesson in NOTEBOOKS:
         released = tmp_path / "release" / lesson.notebook.name
         assert released.read_bytes() == lesson.notebook.read_bytes()
 

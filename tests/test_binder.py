@@ -74,6 +74,7 @@ def test_what_the_image_installs_serves_jupyterlab_and_every_lesson():
     lines = commands()
     assert lines[0] == "python bootstrap.py here"
     assert lines[-1] == "course data"
+    assert "python -m course_tools.lab_settings" in lines
     assert {"jupyterlab", "ipykernel", "keras"} <= versions("lab").keys()
     # For a hub whose image this is, and by its digest.
     (install,) = [line for line in lines if "nbgitpuller" in line]

@@ -14,6 +14,9 @@ from urllib.parse import unquote, urlsplit
 
 from course_tools import site
 from course_tools.lessons import ROOT
+from course_tools.pages import finish_page, picture_texts
+from tests.axe import faults, serious
+from tests.browser import CHROMIUM, NO_BROWSER, run_chromium
 from tests.lessons import EXERCISES, IDS, LESSONS, nbgrader, solution
 
 import nbformat
@@ -84,6 +87,27 @@ def test_a_widget_that_has_no_kernel_is_a_sentence_and_not_its_code():
     assert kept == table
 
 
+def test_pictures_tables_and_contents_are_completed_for_screen_readers():
+    name = "0" * 64
+    shown = f'<img alt="_images/{name}.png" src="_images/{name}.png" />'
+    other = shown.replace("0", "1")
+    side = '<div class="bd-sidebar-primary bd-sidebar hide">'
+    head = "<thead><tr><th><p></p></th><th>a</th></tr></thead>"
+    page = finish_page(shown + other + side + head, {name: 'a "line" & more'})
+    assert f'<img alt="a &quot;line&quot; &amp; more" src="_images/{name}' in page
+    assert '<img alt="Picture" src="_images/1' in page
+    assert '<div role="region" aria-label="Contents" class="bd-sidebar' in page
+    assert '<td></td><th scope="col">a</th>' in page
+
+
+@each_lesson
+def test_every_picture_of_a_lesson_has_words(lesson):
+    texts = picture_texts(solution(lesson))
+    assert texts
+    for text in texts.values():
+        assert len(text) > 5 and text != "Picture"
+
+
 def test_without_jupyter_book_one_sentence_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(SystemExit, match="run `.*bootstrap.py book`"):
@@ -98,6 +122,7 @@ class Page(HTMLParser):
         self.path, self.stack = path, []
         self.loads, self.links, self.anchors = [], [], set()
         self.styles, self.scripts, self.words = [], [], []
+        self.alts = []
         self.classes, self.tags = Counter(), Counter()
         self.feed(path.read_text(encoding="utf-8"))
 
@@ -105,6 +130,8 @@ class Page(HTMLParser):
         found = dict(attributes)
         self.tags[tag] += 1
         self.stack.append(tag)
+        if tag == "img":
+            self.alts.append(found.get("alt"))
         self.classes.update((found.get("class") or "").split())
         self.anchors |= {found[key] for key in ("id", "name") if found.get(key)}
         self.styles.append(found.get("style") or "")
@@ -256,6 +283,8 @@ def test_a_lesson_is_there_with_all_its_outputs(lesson, pages):
     assert page.text.count("Show the answer") == answers
     assert f"{answers} of {answers} exercises passed." in page.text
     assert "Box(children=" not in page.text
+    for words in page.alts:
+        assert words and not words.startswith("_images/"), words
 
 
 @pytest.mark.long
@@ -274,3 +303,13 @@ def test_a_reader_may_choose_light_or_dark(built, pages):
     sheets = "".join(path.read_text("utf-8") for path in built.rglob("*.css"))
     assert "data-theme=dark" in sheets.replace('"', "")
     assert "data-theme=light" in sheets.replace('"', "")
+
+
+@pytest.mark.long
+@pytest.mark.skipif(CHROMIUM is None, reason=NO_BROWSER)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault_in_the_book(scheme, built, pages):
+    with run_chromium() as chromium:
+        for name in pages:
+            found = faults(chromium, (built / name).as_uri(), scheme=scheme)
+            assert serious(found) == [], name

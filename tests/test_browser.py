@@ -10,12 +10,29 @@ from course_tools.work.progress import read_exercises
 from course_utils.checks.core import Check, Outcome
 from course_utils.data.fashion_mnist import FASHION_MNIST_CLASSES
 from tests import courses
-from tests.browser import CHROMIUM, NO_BROWSER, run_chromium, run_lab, sit_down
-from tests.lessons import EXERCISES, IDS, LESSONS, module, nbgrader, solution, student
+from tests.browser import (
+    CHROMIUM,
+    NO_BROWSER,
+    READY,
+    run_chromium,
+    run_lab,
+    sit_down,
+)
+from tests.lessons import (
+    EXERCISES,
+    FIRST_PAGE,
+    IDS,
+    LESSONS,
+    module,
+    nbgrader,
+    solution,
+    student,
+)
 
 import nbformat
 import numpy as np
 import pytest
+from nbclient import NotebookClient
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
 
@@ -118,7 +135,7 @@ def still_open(check: Check) -> str:
     )
 
 
-def answer_first_exercise(desk, lesson, *, paste):
+def answer_first_exercise(desk, lesson, *, paste, ran_all=True):
     """Answer wrongly, then rightly, after Run All has stopped at the check."""
     notebook = student(lesson)
     name = next(one.name for one in EXERCISES if one.lesson == lesson)
@@ -126,7 +143,7 @@ def answer_first_exercise(desk, lesson, *, paste):
     task, judge = place_of(notebook, name), place_of(notebook, f"check-{name}")
     assert desk.output(judge) == still_open(check)
     for number, cell in enumerate(notebook.cells):
-        if cell.cell_type == "code":
+        if ran_all and cell.cell_type == "code":
             assert (desk.prompt(number) == "[ ]:") == (number > judge), number
 
     wrong, words = courses.plausible_mistake(lesson, name)
@@ -143,9 +160,7 @@ def answer_first_exercise(desk, lesson, *, paste):
 
 def test_the_keyboard_alone_opens_runs_and_answers_a_lesson(desk):
     desk.open(LIGHTEST.notebook.name)
-    desk.page.keyboard.press("ControlOrMeta+Shift+c")
-    desk.page.keyboard.type("Run All Cells")
-    desk.page.keyboard.press("Enter")
+    desk.run_menu("Run All Cells")
     desk.settle(SET_UP)
     answer_first_exercise(desk, LIGHTEST, paste=False)
     assert desk.page.evaluate("window.pointerEvents") == 0
@@ -173,6 +188,85 @@ def assert_progress_is_saved(desk, lesson):
     assert len(saved.cells[judge].outputs) == 2
     # What has no content takes no place.
     assert desk.cell(judge).locator(".jp-OutputArea-child").count() == 1
+
+
+# What a student has no use for, although it may be installed here.
+NOT_FOR_STUDENTS = """() => [
+  ...document.querySelectorAll('.jp-Toolbar-item, .jp-LauncherCard, .lm-TabBar-tab')
+].map(part => `${part.innerText} ${part.title} ${part.dataset.jpItemName || ''}`)
+ .filter(words => /validate|assignment|formgrader|nbdime|git|jupytext/i.test(words))"""
+CONTENTS = "() => document.querySelector('#table-of-contents')?.innerText"
+
+
+def open_lab(desk):
+    """Open JupyterLab as one does for the first time: no notebook is named."""
+    desk.page.goto(f"{desk.lab.address}/lab?reset&token={desk.lab.token}")
+    desk.page.wait_for_function(READY)
+
+
+def test_jupyterlab_opens_on_the_first_page_with_its_contents_beside_it(desk):
+    open_lab(desk)
+    desk.page.wait_for_function(
+        f"() => ({CONTENTS})()?.includes('When something is wrong')"
+    )
+    assert desk.page.locator("#table-of-contents").is_visible()
+    opened = "[...jupyterapp.shell.widgets('main')].map(w => w.context?.path)"
+    assert desk.page.evaluate(opened) == [FIRST_PAGE.notebook.name]
+    assert desk.page.evaluate(NOT_FOR_STUDENTS) == []
+    # A picture or a question that comes later would lie over the page.
+    assert desk.page.locator(".jp-Dialog, .Toastify__toast").count() == 0
+    desk.open(LIGHTEST.notebook.name)
+    assert desk.page.evaluate(NOT_FOR_STUDENTS) == []
+
+
+def test_the_first_page_is_worked_through_with_the_keyboard_alone(desk):
+    open_lab(desk)
+    check = module(FIRST_PAGE).text_vector
+    notebook = student(FIRST_PAGE)
+    judge = place_of(notebook, "check-text_vector")
+    desk.run_menu("Run All Cells")
+    desk.settle(judge)
+    desk.walk_to(judge)
+    for number, hint in enumerate(check.hints[:2], 1):
+        desk.page.keyboard.press("b")
+        desk.page.keyboard.press("Enter")
+        desk.page.keyboard.type("check.text_vector.hint()")
+        desk.page.keyboard.press("Escape")
+        asked = judge + number
+        assert hint.replace("`", "") in desk.run_and_read(asked).replace("`", "")
+        desk.walk_to(asked)
+    answer_first_exercise(desk, FIRST_PAGE, paste=False, ran_all=False)
+    below = place_with(notebook, '"great film"') + 2
+    assert "great film [0.5 0.65 0.05]" in desk.run_and_read(below)
+    assert desk.page.evaluate("window.pointerEvents") == 0
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_figure_in_jupyterlab_has_its_alternative_text(desk, trusted):
+    notebook = copy.deepcopy(student(FIRST_PAGE))
+    drawn = "import matplotlib.pyplot as plt\nplt.plot([1, 2, 3])\n"
+    drawn += "plt.title('a line')\nplt.xlabel('batch')\nplt.show()"
+    table = "pd.DataFrame({'a': [1]}, index=['x'])"
+    notebook.cells = [notebook.cells[0], notebook.cells[2]]
+    notebook.cells += [nbformat.v4.new_code_cell(one) for one in (drawn, table)]
+    name = desk.lab.add(notebook, f"figure-{trusted}.ipynb")
+    desk.open(name)
+    if trusted:
+        assert desk.run_all() is True
+    else:
+        run = NotebookClient(notebook, kernel_name="python3")
+        run.execute(cwd=desk.lab.folder)
+        # Without the new metadata, as notebooks from before hold them.
+        notebook.cells[2].outputs[0].metadata = {}
+        desk.open(desk.lab.add(notebook, "older.ipynb"))
+    picture = desk.cell(2).locator("img")
+    picture.wait_for()
+    told = picture.get_attribute("alt")
+    assert told == "a line" if not trusted else told.startswith("A line; lines; x axis")
+    heads = desk.cell(3).locator("th")
+    heads.first.wait_for()
+    scopes = [one.get_attribute("scope") for one in heads.all()]
+    assert scopes == ["col", "row"]
 
 
 @pytest.mark.long

@@ -63,6 +63,8 @@ def started(monkeypatch):
 
     calls = []
     monkeypatch.setattr(LabApp, "launch_instance", calls.append)
+    for name in ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH"):
+        monkeypatch.setenv(name, "theirs")  # and back again after the test
     return calls
 
 

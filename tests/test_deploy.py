@@ -541,7 +541,10 @@ def test_a_setting_of_the_environment_reaches_the_hub(configured, tmp_path):
     assert config.Spawner.cmd[1] == f"--data={1500 * 2**20}"
     assert "--timeout=420" in command_of(config, "cull-idle")
     assert config.PAMAuthenticator.allowed_groups == {"pupils"}
-    assert config.Spawner.environment["COURSE_DATA_SHARED"] == "/data"
+    environment = config.Spawner.environment
+    assert environment["COURSE_DATA_SHARED"] == "/data"
+    for name in ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH"):
+        assert environment[name].replace(os.sep, "/").partition("/course_tools/")[1]
     assert config.JupyterHub.bind_url == "http://127.0.0.1:9000"
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
 

@@ -11,7 +11,17 @@ from unittest import mock
 
 from course_utils import data
 from course_utils.checks.core import Check, ExerciseError, NotAttempted
-from tests.lessons import EXERCISES, IDS, LESSONS, answers, module, solution, student
+from tests.lessons import (
+    EXERCISES,
+    IDS,
+    LESSONS,
+    NOTEBOOK_IDS,
+    NOTEBOOKS,
+    answers,
+    module,
+    solution,
+    student,
+)
 
 import pytest
 
@@ -102,7 +112,7 @@ def test_hints_go_from_a_nudge_to_almost_the_answer(exercise):
     assert len(the_check(exercise).hints) >= 2
 
 
-@each_lesson
+@pytest.mark.parametrize("lesson", NOTEBOOKS, ids=NOTEBOOK_IDS)
 def test_every_check_belongs_to_an_exercise_and_is_proved(lesson):
     checks = {k for k, v in vars(module(lesson)).items() if isinstance(v, Check)}
     exercises = {one.name for one in EXERCISES if one.lesson == lesson}

@@ -15,12 +15,21 @@ from course_tools.runner import (
     read_record,
     with_measured,
 )
-from tests.lessons import EXERCISES, IDS, LESSONS, nbgrader, solution, student
+from tests.lessons import (
+    EXERCISES,
+    FIRST_PAGE,
+    LESSONS,
+    NOTEBOOK_IDS,
+    NOTEBOOKS,
+    nbgrader,
+    solution,
+    student,
+)
 from tests.support.comparison import TAG, tolerance_of
 
 import pytest
 
-each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=IDS)
+each_lesson = pytest.mark.parametrize("lesson", NOTEBOOKS, ids=NOTEBOOK_IDS)
 MAX_LINES, MAX_COLUMNS = 25, 88
 
 
@@ -90,7 +99,7 @@ def test_an_exercise_is_a_task_then_a_function_then_its_check(lesson):
         assert ast.get_docstring(function)
         assert nbgrader(check)["grade_id"] == f"check-{name}"
         assert nbgrader(check)["grade"] and nbgrader(check)["locked"]
-        assert nbgrader(check)["points"] >= 1
+        assert (nbgrader(check)["points"] >= 1) == (lesson != FIRST_PAGE)
         assert f"check.{name}(" in check.source
         assert cell.source.count("### BEGIN SOLUTION") == 1
 
@@ -197,7 +206,18 @@ def test_lessons_are_numbered_without_gaps():
 
 
 def test_every_lesson_has_exercises():
-    assert {exercise.lesson for exercise in EXERCISES} == set(LESSONS)
+    assert {exercise.lesson for exercise in EXERCISES} == set(NOTEBOOKS)
+
+
+def test_the_first_page_is_short_names_every_lesson_and_leads_to_the_first():
+    notebook = solution(FIRST_PAGE)
+    words = " ".join(cell.source for cell in prose(notebook))
+    assert len(words.split()) < 800 and len(code(notebook)) < 10
+    (picture,) = re.findall(r"!\[(.*?)\]", words, re.S)
+    for lesson in LESSONS:
+        assert f"{lesson.number:02} " in picture, lesson.name
+    assert words.rstrip().endswith(f"({LESSONS[0].notebook.name})")
+    assert read_record()[FIRST_PAGE.name]["seconds"] <= 15
 
 
 def widgets(notebook):

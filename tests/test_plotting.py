@@ -1,51 +1,15 @@
-"""Figures say in words what they show."""
+"""The figures that lessons share are drawn as they say."""
 
 from __future__ import annotations
 
 from course_utils import plotting
+from course_utils.alt_text import title_of
 from course_utils.evaluation import Interval
-from tests.support.kernel import texts_of
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-
-
-def figure(title="", axes_titles=("", ""), labels=("", "")):
-    made = Figure()
-    made.suptitle(title) if title else None
-    for ax, text, label in zip(made.subplots(1, 2), axes_titles, labels, strict=True):
-        ax.set_title(text, loc="left")
-        ax.set_ylabel(label)
-    return made
-
-
-@pytest.mark.parametrize(
-    ("made", "words"),
-    [
-        (figure("k = 10\nis best"), "Figure: k = 10 is best"),
-        (figure("k = 10", ("left", "right")), "Figure: k = 10"),
-        (figure(axes_titles=("left", "right")), "Figure: left | right"),
-        (figure(axes_titles=("", "right")), "Figure: right"),
-        (figure(labels=("recall", "time")), "Figure: recall | time"),
-    ],
-)
-def test_a_figure_is_described_by_its_title_or_its_axes(made, words):
-    assert plotting.describe(made) == words
-
-
-def test_a_title_in_the_middle_counts_too():
-    made = Figure()
-    made.subplots().set_title("in the middle", loc="center")
-    assert plotting.describe(made) == "Figure: in the middle"
-
-
-def test_a_notebook_stores_the_description_with_the_picture():
-    first = "import course_utils\nimport matplotlib.pyplot as plt\ncourse_utils.setup()"
-    shown = "plt.plot([1, 2])\nplt.title('a line')\nplt.show()"
-    assert texts_of(first, shown) == ["", "Figure: a line"]
 
 
 def test_intervals_are_drawn_with_their_names_and_numbers():
@@ -114,7 +78,7 @@ def test_pictures_are_drawn_row_by_row_with_their_titles():
     made = plotting.draw_pictures(
         np.zeros((5, 4, 4)), "five", titles=list("abcde"), columns=3
     )
-    assert plotting.describe(made) == "Figure: five"
+    assert title_of(made) == "Figure: five"
     assert [ax.get_title() for ax in made.axes] == [*"abcde", ""]
     plt.close(made)
 

@@ -10,7 +10,7 @@ import sys
 import tomllib
 
 from course_tools.lessons import ROOT, files_beside
-from tests.lessons import LESSONS
+from tests.lessons import FIRST_PAGE, NOTEBOOKS
 
 import numpy as np
 import pytest
@@ -73,7 +73,7 @@ def test_the_public_address_is_that_of_pyproject_everywhere():
     path = address.removeprefix("https://github.com/")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     launch = f"https://mybinder.org/v2/gh/{path}/HEAD?urlpath=lab/tree/work/"
-    assert launch + LESSONS[0].notebook.name in readme
+    assert launch + FIRST_PAGE.notebook.name in readme
     assert f"git clone {address}" in readme
     assert set(re.findall(r"mybinder\.org/v2/gh/([\w-]+/[\w-]+)", readme)) == {path}
     assert address in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
@@ -172,7 +172,7 @@ def test_every_figure_is_what_figures_py_draws(tmp_path):
 
 
 def test_beside_the_student_notebooks_lie_their_pictures_and_no_other_file():
-    shown = {name for lesson in LESSONS for name in files_beside(lesson.notebook)}
+    shown = {name for lesson in NOTEBOOKS for name in files_beside(lesson.notebook)}
     folder = ROOT / "notebooks"
     there = {p.relative_to(folder).as_posix() for p in folder.glob("images/*")}
     assert there | {"glossary.md"} == shown
@@ -181,7 +181,7 @@ def test_beside_the_student_notebooks_lie_their_pictures_and_no_other_file():
 
 
 def test_every_figure_is_shown_in_a_lesson():
-    text = "".join(lesson.solution.read_text(encoding="utf-8") for lesson in LESSONS)
+    text = "".join(lesson.solution.read_text(encoding="utf-8") for lesson in NOTEBOOKS)
     text += (ROOT / "README.md").read_text(encoding="utf-8")
     for path in (ROOT / "images").glob("*.png"):
         assert f"images/{path.name}" in text, path.name

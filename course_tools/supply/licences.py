@@ -46,6 +46,7 @@ COMPATIBLE = (
 NVIDIA = "NVIDIA's own, free to use"
 # What a package's metadata leaves out or puts at length is in its own files.
 SILENT = {
+    "axe-playwright-python": "MIT AND MPL-2.0",  # axe-core itself is under the latter
     "docutils": "public domain OR BSD",  # one file for Emacs, unused, is under the GPL
     "geoindex-rs": "MIT OR Apache-2.0",
     "jupyterhub-idle-culler": "BSD",
