@@ -16,7 +16,7 @@ from course_utils.commands import set_up
 from course_utils.data import fetch
 from course_utils.errors import CourseError
 from tests.conftest import toy_entry, write_wheel
-from tests.lessons import LESSONS
+from tests.lessons import LESSONS, NOTEBOOKS
 from tests.systems import needs_posix
 
 import nbformat
@@ -98,7 +98,7 @@ def test_lab_opens_copies_of_the_lessons_and_passes_arguments_on(
     }
     assert (work / "images" / "onehot.png").exists()
     assert shutil.which("course") == shutil.which("course", path=scripts())
-    assert f"{len(LESSONS)} lessons are in " in capsys.readouterr().out
+    assert f"{len(NOTEBOOKS)} notebooks are in " in capsys.readouterr().out
 
 
 def test_root_is_allowed_in_a_container_only_and_said_so(monkeypatch, started, capsys):
@@ -163,6 +163,8 @@ def test_a_mirror_in_a_home_that_is_not_there_is_one_sentence(
 
 
 def test_lab_starts_on_windows_where_users_have_no_numbers(monkeypatch, started):
+    import filelock  # noqa: F401 (which asks what system it is imported on)
+
     monkeypatch.setattr(cli.sys, "platform", "win32")
     monkeypatch.delattr(cli.os, "geteuid", raising=False)
     assert main(["lab"]) == 0

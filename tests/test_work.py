@@ -53,7 +53,7 @@ import pytest
 def test_a_term_is_played_and_no_answer_is_lost(clone, tmp_path):
     places = places_of(clone)
     (line,) = said(update(places))
-    assert line.startswith("3 lessons are in work/")
+    assert line.startswith("3 notebooks are in work/")
     assert git(clone, "status", "--porcelain") == ""
     assert (clone / "work/images/onehot.png").read_bytes() == b"first"
     assert update(places) == []

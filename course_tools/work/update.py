@@ -115,7 +115,7 @@ def _update_all(places: Places, first: bool) -> Iterator[Line]:
         progress.write_page(places)
     yield from problems
     if filled:
-        count = "1 lesson is" if filled == 1 else f"{filled} lessons are"
+        count = "1 notebook is" if filled == 1 else f"{filled} notebooks are"
         new = "" if first else "new "
         shown = places.shown(places.own)
         text = f"{count} {new}in {shown}/, which is yours: `git pull` leaves it alone."
