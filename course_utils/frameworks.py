@@ -13,7 +13,7 @@ from course_utils.errors import CourseError
 
 SWITCH = "TF_ENABLE_ONEDNN_OPTS"
 # Two parameters of glibc's malloc.h, by number, and what is a large block in bytes.
-TRIM_THRESHOLD, MMAP_THRESHOLD, LARGE_BLOCK = -1, -3, 1_000_000
+TRIM_THRESHOLD, MMAP_THRESHOLD, LARGE_BLOCK = -1, -3, 2_000_000
 # What this process's TensorFlow was imported with; None: not by this module.
 _onednn: bool | None = None
 

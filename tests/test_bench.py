@@ -8,7 +8,14 @@ import subprocess
 import sys
 
 from course_tools import bench
-from course_tools.bench import lesson_02, lesson_03, lesson_05, lesson_06, lesson_08
+from course_tools.bench import (
+    garment_report,
+    lesson_02,
+    lesson_03,
+    lesson_05,
+    lesson_06,
+    lesson_08,
+)
 from course_tools.cli import main
 from course_tools.lessons import ROOT
 from course_utils.data import encode_sentences, load_news
@@ -70,8 +77,8 @@ def test_the_recipe_is_the_notebooks_cells():
 
 
 def test_what_was_not_run_is_extrapolated_and_said_so():
-    text = lesson_05.report(ORIGINAL, OURS)
-    assert lesson_05.total_of_original(ORIGINAL) == 5_000
+    text = garment_report.report(ORIGINAL, OURS)
+    assert garment_report.total_of_original(ORIGINAL) == 5_000
     assert "2 of 50 epochs were run; the rest is extrapolated" in text
     assert "0.9223 is the published accuracy" in text
     row = next(line for line in text.splitlines() if line.startswith("course, seed 0"))
@@ -82,7 +89,7 @@ def test_what_was_not_run_is_extrapolated_and_said_so():
 
 
 def test_a_whole_run_extrapolates_nothing():
-    text = lesson_05.report(measured(1.0, [0.8] * 50), OURS[:1])
+    text = garment_report.report(measured(1.0, [0.8] * 50), OURS[:1])
     assert "extrapolated" not in text
     assert "not reached" in text
 

@@ -137,7 +137,7 @@ def held():
 large = np.ones(2_000_000)  # glibc would now keep blocks of this size
 del large
 start = held()
-blocks = [np.ones(250_000) for _ in range(100)]
+blocks = [np.ones(500_000) for _ in range(50)]
 del blocks[:-1]  # the last stays, and pins what lies below it
 print(held() - start)
 """

@@ -15,7 +15,7 @@ import pytest
 # there. A whole run would train for the cells below, which nbval runs anyway.
 SMALL = {
     6: ("quick=(8, 1)", "quick=(1, 1)", "search.predict_proba(asked)"),
-    7: ("quick=20_000", "quick=2_000", "fastest = pd.Series(scores)"),
+    7: ("quick=20_000", "quick=2_000", "pd.DataFrame(leads)"),
 }
 NEED_IT = [lesson for lesson in LESSONS if lesson.number in SMALL]
 each_that_needs_it = pytest.mark.parametrize(

@@ -15,27 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from course_tools.bench import n_threads, recipe, run_apart, store, table
-from course_tools.bench.garment_report import (
-    ORIGINAL_EPOCHS as ORIGINAL_EPOCHS,
-)
-from course_tools.bench.garment_report import (
-    PUBLISHED as PUBLISHED,
-)
-from course_tools.bench.garment_report import (
-    draw as draw,
-)
-from course_tools.bench.garment_report import (
-    report as report,
-)
-from course_tools.bench.garment_report import (
-    rows as rows_of,
-)
-from course_tools.bench.garment_report import (
-    seconds_to as seconds_to,
-)
-from course_tools.bench.garment_report import (
-    total_of_original as total_of_original,
-)
+from course_tools.bench.garment_report import ORIGINAL_EPOCHS, draw, report
+from course_tools.bench.garment_report import rows as rows_of
 from course_utils.data.fashion_mnist import FASHION_MNIST_CLASSES, write_garment_vectors
 from course_utils.errors import UsageError
 from course_utils.evaluation import Interval, mean_interval, paired_bootstrap

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import textwrap
-import time
-import timeit
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +12,8 @@ from typing import Any
 from course_utils.checks.cases import Case, reference
 from course_utils.checks.core import exercise, fail
 from course_utils.checks.summary import summary_of
+from course_utils.checks.updatable import cpu_seconds, recall_of_each, shortened
+from course_utils.checks.updatable import updatable_index as updatable_index
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -117,7 +116,7 @@ def _candidate(fault: str = "", step: int = 1) -> Any:
         def predict(self, x):
             got = self.predict_proba(x).argmax(axis=1)
             got = got if fault == "position" else self.classes_[got]
-            labels, votes = map(_shortened, (self.labels_.tolist(), got.tolist()))
+            labels, votes = map(shortened, (self.labels_.tolist(), got.tolist()))
             Classifier.last_case = (
                 f"Its last case: n_neighbors={self.n_neighbors}, "
                 f"metric={self.metric!r}, labels {labels} gave {votes}."
@@ -140,7 +139,7 @@ def _verdict(answer: Answer, candidate: Any, *, expected: bool) -> bool:
             remedy = "Put `if got != expected: return True` in place of `assert`."
         fail(
             f"For a faulty class your test raised {type(error).__name__}: "
-            f"{_shortened(error)}. I expected it to return True. {remedy}"
+            f"{shortened(error)}. I expected it to return True. {remedy}"
         )
     if not isinstance(verdict, bool | np.bool_):
         kind = "faulty" if expected else "sound"
@@ -148,11 +147,6 @@ def _verdict(answer: Answer, candidate: Any, *, expected: bool) -> bool:
             f"has_fault returned {verdict!r} for a {kind} class; I expected {expected}."
         )
     return bool(verdict)
-
-
-def _shortened(error: Any) -> str:
-    words = " ".join(str(error).split()).rstrip(".")
-    return textwrap.shorten(words, 170, placeholder=" …") or "no message"
 
 
 def _votes(positions: np.ndarray, n_classes: int, axis: int = 1) -> np.ndarray:
@@ -167,17 +161,13 @@ def _refuse_a_loop(answer: Answer) -> None:
             f"The counts are right, of type {type(votes).__name__}; later cells call "
             "`.argmax(axis=1)` on them: return a NumPy array."
         )
-    loop = _cpu_seconds(lambda: [np.bincount(row, minlength=10) for row in positions])
-    yours = _cpu_seconds(lambda: answer(positions.copy(), 10))
+    loop = cpu_seconds(lambda: [np.bincount(row, minlength=10) for row in positions])
+    yours = cpu_seconds(lambda: answer(positions.copy(), 10))
     if yours > 0.7 * loop:
         fail(
             "The counts are right, and 20,000 rows take as long as a loop that visits "
             "them one by one. Count them all in one call of NumPy."
         )
-
-
-def _cpu_seconds(work: Callable[[], Any], calls: int = 3) -> float:
-    return min(timeit.repeat(work, timer=time.process_time, number=1, repeat=calls))
 
 
 @reference(
@@ -294,11 +284,11 @@ def fit_neighbors(answer: Answer) -> str:
     try:
         _Neighbors().fit(X.tolist(), y.tolist())
     except (AttributeError, TypeError) as error:
-        fail(f"Given lists, fit_neighbors stops: {_shortened(error)}. {ORIGINALS}")
+        fail(f"Given lists, fit_neighbors stops: {shortened(error)}. {ORIGINALS}")
     results = check_estimator(_Neighbors(), on_skip=None, on_fail=None)
     failed = [one for one in results if one["status"] == "failed"]
     if failed:
-        reason = _shortened(failed[0]["exception"])
+        reason = shortened(failed[0]["exception"])
         if "array_function" in reason:
             fail(f"fit_neighbors calls NumPy on what it was given. {ORIGINALS}")
         fail(
@@ -321,7 +311,7 @@ def _look_at_fitted(X: np.ndarray, y: np.ndarray) -> None:
         error.add_note("An IndexFlatL2 is made for a number of columns: X.shape[1].")
         raise
     if got is not model:
-        what = _shortened(got)
+        what = shortened(got)
         fail(f"fit_neighbors returned {what}; `fit` returns the object itself: self.")
     if model.n_neighbors != 5:
         fail(
@@ -380,10 +370,6 @@ def _found_and_true() -> list[Case]:
     return cases
 
 
-def _share(found: np.ndarray, true: np.ndarray) -> np.ndarray:
-    return (found[:, :, None] == true[:, None]).any(axis=1).mean(axis=1)
-
-
 @reference(
     "7.4",
     hints=[
@@ -396,7 +382,7 @@ def _share(found: np.ndarray, true: np.ndarray) -> np.ndarray:
     cases=_found_and_true,
     # f found, t true.
     mistakes={
-        "That is one number a query; I expected their mean.": _share,
+        "That is one number a query; I expected their mean.": recall_of_each,
         "You compare by place, and order does not count.": lambda f, t: (f == t).mean(),
         "Sorted rows compared place by place: one wrong neighbour shifts the others.": (
             lambda f, t: np.mean(np.sort(f) == np.sort(t))
@@ -408,24 +394,36 @@ def _share(found: np.ndarray, true: np.ndarray) -> np.ndarray:
             lambda f, t: (f[:, :, None] == t[:, None]).any(axis=0).mean()
         ),
         "You divide by the union of both sets; recall divides by the k true ones.": (
-            lambda f, t: np.mean(_share(f, t) / (2 - _share(f, t)))
+            lambda f, t: np.mean(recall_of_each(f, t) / (2 - recall_of_each(f, t)))
         ),
-        "A hit is not all of them: count each.": lambda f, t: np.mean(_share(f, t) > 0),
+        "A hit is not all of them: count each.": lambda f, t: np.mean(
+            recall_of_each(f, t) > 0
+        ),
         "You count only queries with all neighbours found.": (
-            lambda f, t: np.mean(_share(f, t) == 1)
+            lambda f, t: np.mean(recall_of_each(f, t) == 1)
         ),
         "That is the first neighbour alone.": lambda f, t: np.mean(f[:, 0] == t[:, 0]),
-        "That is in per cent; return a share.": lambda f, t: 100 * _share(f, t).mean(),
-        "That is a count; divide by k.": lambda f, t: _share(f, t).mean() * t.shape[1],
-        "Divide by how many there are.": lambda f, t: _share(f, t).sum() * t.shape[1],
-        "Divide by the number of queries as well.": lambda f, t: _share(f, t).sum(),
+        "That is in per cent; return a share.": lambda f, t: (
+            100 * recall_of_each(f, t).mean()
+        ),
+        "That is a count; divide by k.": lambda f, t: (
+            recall_of_each(f, t).mean() * t.shape[1]
+        ),
+        "Divide by how many there are.": lambda f, t: (
+            recall_of_each(f, t).sum() * t.shape[1]
+        ),
+        "Divide by the number of queries as well.": lambda f, t: recall_of_each(
+            f, t
+        ).sum(),
         "A neighbour of another query counts as found: compare row with row.": (
             lambda f, t: np.isin(f, t).mean(),
             lambda f, t: np.isin(t, f).mean(),
             lambda f, t: np.intersect1d(f, t).size / np.unique(t).size,
             lambda f, t: np.intersect1d(f, t).size / t.size,
         ),
-        "That is the share that was missed.": lambda f, t: 1 - _share(f, t).mean(),
+        "That is the share that was missed.": lambda f, t: (
+            1 - recall_of_each(f, t).mean()
+        ),
     },
     passed="Recall does not care about order, and it judges an index alone: no label "
     "is needed for it.",
@@ -434,94 +432,6 @@ def recall_at_k(found: np.ndarray, true: np.ndarray) -> float:
     """Intersect the two sets of each query."""
     pairs = zip(found.tolist(), true.tolist(), strict=True)
     return float(np.mean([len({*a} & {*b}) / len(b) for a, b in pairs]))
-
-
-def _weigh(*given, number=4, links=8, code=1, book=1024, vectors=0, unit=1) -> Any:
-    """Weigh an index; a mistake is a wrong factor."""
-    kind, n, d, m, b = given
-    if kind == "pq":
-        return (code * n * b + book * d + vectors * n * d) / unit
-    return (number * n * d + (links * n * m if kind == "hnsw" else 0)) / unit
-
-
-UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-
-
-@reference(
-    "7.5",
-    hints=[
-        "Take one row first: how many numbers, links or codes does it keep, and how "
-        "many bytes has each? Then come the rows.",
-        "Which part of PQ is there once, however many rows there are? It is added, not "
-        "multiplied by n_rows.",
-        "The codebook: 256 pieces for each part; all parts of one piece number side by "
-        "side are one row of n_columns numbers. So 256 * n_columns * 4 bytes.",
-    ],
-    cases=lambda: [
-        *(Case(kind, 1_000, 48, 12, 8) for kind in ("flat", "hnsw", "pq")),
-        *(Case(kind, 70_000, 96, 20, 24) for kind in ("flat", "hnsw", "pq")),
-        Case("flat", 10**9, 784, 16, 16, advice="Use plain integers, no array."),
-    ],
-    mistakes={
-        "Numbers and links: each takes 4 bytes.": (
-            partial(_weigh, number=1),
-            partial(_weigh, links=2),
-            partial(_weigh, number=1, links=2),
-            partial(_weigh, book=256),
-        ),
-        "Numbers and links take 4 bytes, not 8.": (
-            partial(_weigh, number=8),
-            partial(_weigh, links=16),
-        ),
-        "Those are the vectors alone; a graph has links.": partial(_weigh, links=0),
-        "Those are the links alone; vectors are kept too.": partial(_weigh, number=0),
-        "The lowest layer has 2 * n_links links a row.": partial(_weigh, links=4),
-        "Every row has links: multiply by n_rows.": (
-            lambda kind, n, *rest: _weigh(kind, n, *rest, links=8 / n)
-        ),
-        "Those are the codes alone; the codebook is kept too.": partial(_weigh, book=0),
-        "That is the codebook alone; each row has a code.": partial(_weigh, code=0),
-        "The codebook is there once, not once a row.": (
-            lambda kind, n, *rest: _weigh(kind, n, *rest, book=1024 * n)
-        ),
-        "Every part has a codebook of its own, its pieces n_columns / n_bytes wide; "
-        "together they are as wide as a vector.": (
-            lambda kind, n, d, m, b: _weigh(kind, n, d, m, b, book=1024 * b),
-            lambda kind, n, d, m, b: _weigh(kind, n, d, m, b, book=1024 * b / d),
-            lambda kind, n, d, m, b: _weigh(kind, n, d, m, b, book=1024 / b),
-        ),
-        "PQ keeps codes in place of the vectors.": (
-            partial(_weigh, vectors=4),
-            partial(_weigh, vectors=4, book=0),
-        ),
-        "A part's code takes one byte.": partial(_weigh, code=4),
-        "You count a code in bits: 8 of them are one byte.": partial(_weigh, code=8),
-        "You count with 16, the default: use n_links, or use n_bytes.": (
-            lambda kind, n, d, m, b: _weigh(kind, n, d, 16, 16)
-        ),
-        "That is for the notebook's pictures: use n_rows.": (
-            lambda kind, n, *rest: _weigh(kind, 20_000, *rest),
-            lambda kind, n, d, *rest: _weigh(kind, 20_000, 784, *rest),
-        ),
-        "That is in bits; I expected bytes.": partial(_weigh, unit=1 / 8),
-        **{
-            f"That is in {name}, not in bytes.": partial(_weigh, unit=unit)
-            for name, unit in UNITS.items()
-        },
-    },
-    # As a later cell calls it.
-    then=lambda answer: answer("pq", 20_000, 784, n_bytes=98),  # as a later cell does
-    passed="Links make a graph fast and large, codes make an index small and less "
-    "precise. You can now compute its size before you build it.",
-)
-def index_bytes(kind, n_rows, n_columns, n_links=16, n_bytes=16):
-    """Add up the arrays that an index keeps."""
-    kept = {
-        "flat": [("f4", n_rows * n_columns)],
-        "hnsw": [("f4", n_rows * n_columns), ("i4", n_rows * 2 * n_links)],
-        "pq": [("u1", n_rows * n_bytes), ("f4", 256 * n_columns)],
-    }
-    return sum(np.dtype(number).itemsize * count for number, count in kept[kind])
 
 
 @exercise(
@@ -559,12 +469,14 @@ def choose_index(answer: Answer, rows: np.ndarray, queries: np.ndarray) -> str:
     except (ParameterError, BackendError) as error:
         fail(str(error))
     seconds = [
-        [_cpu_seconds(partial(one.kneighbors, queries, 5), 1) for one in (flat, model)]
+        [cpu_seconds(partial(one.kneighbors, queries, 5), 1) for one in (flat, model)]
         for _ in range(3)
     ]
     faster = float(np.median([theirs / max(yours, 1e-6) for theirs, yours in seconds]))
     true = flat.kneighbors(queries, 5, return_distance=False)
-    recall = _share(model.kneighbors(queries, 5, return_distance=False), true).mean()
+    recall = recall_of_each(
+        model.kneighbors(queries, 5, return_distance=False), true
+    ).mean()
     with tempfile.TemporaryDirectory() as folder:
         model.save(folder)
         lighter = next(Path(folder).glob("index-*")).stat().st_size / (4 * rows.size)

@@ -166,22 +166,119 @@ def recall_in_place(found, true):
     return recall_by_sets(found, true)
 
 
-def weighed_arrays(kind, n_rows, n_columns, n_links=16, n_bytes=16):
-    if kind == "pq":
-        return float(n_rows * n_bytes + np.zeros((256, n_columns), np.float32).nbytes)
-    links = 2 * n_links if kind == "hnsw" else 0
-    return float(n_rows * (n_columns + links) * np.dtype(np.float32).itemsize)
+class Marked:
+    """A graph whose rows are marked when they go."""
+
+    def __init__(self, n_columns):
+        self.graph, self.n_columns = faiss.IndexHNSWFlat(n_columns, 16), n_columns
+        self.ids, self.held = np.empty(0, int), np.empty(0, bool)
+
+    def add(self, ids, rows):
+        self.remove(ids)
+        self.append(ids, rows)
+
+    def append(self, ids, rows):
+        self.graph.add(rows)
+        self.ids = np.append(self.ids, ids)
+        self.held = np.append(self.held, np.full(len(ids), True))
+
+    def remove(self, ids):
+        self.held &= ~np.isin(self.ids, ids)
+
+    def search(self, queries, k):
+        selector = faiss.IDSelectorBatch(np.flatnonzero(self.held))
+        options = faiss.SearchParametersHNSW(sel=selector, efSearch=64)
+        found = self.graph.search(queries, k, params=options)[1]
+        return np.append(self.ids, -1)[found]
 
 
-def weighed_rows(kind, n_rows, n_columns, n_links=16, n_bytes=16):
-    a_row = {"flat": 4 * n_columns, "hnsw": 4 * n_columns + 8 * n_links, "pq": n_bytes}
-    return np.float64(n_rows * a_row[kind] + (kind == "pq") * 1024 * n_columns)
+class ExactWhenFew(Marked):
+    """Compares with every held row once most rows are only marks."""
+
+    def search(self, queries, k):
+        held = np.flatnonzero(self.held)
+        if 3 * len(held) > len(self.held):
+            return super().search(queries, k)
+        flat = faiss.IndexIDMap2(faiss.IndexFlatL2(self.n_columns))
+        rows = self.graph.reconstruct_n(0, len(self.ids)) if len(self.ids) else None
+        if len(held):
+            flat.add_with_ids(rows[held], self.ids[held])
+        return flat.search(queries, k)[1]
 
 
-def weighed_real_arrays(kind, n_rows, n_columns, n_links=16, n_bytes=16):
-    if kind == "flat":
-        return np.empty((n_rows, n_columns), np.float32).nbytes
-    return weighed_rows(kind, n_rows, n_columns, n_links, n_bytes)
+class Flat:
+    """An index that compares with every row, and can drop rows."""
+
+    def __init__(self, n_columns):
+        self.rows = faiss.IndexIDMap2(faiss.IndexFlatL2(n_columns))
+
+    def add(self, ids, rows):
+        self.remove(ids)
+        self.rows.add_with_ids(rows, ids)
+
+    def remove(self, ids):
+        self.rows.remove_ids(np.asarray(ids))
+
+    def search(self, queries, k):
+        return self.rows.search(queries, k)[1]
+
+
+class Lists(Flat):
+    """Lists around centres, made when enough rows have come to find centres."""
+
+    def __init__(self, n_columns):
+        super().__init__(n_columns)
+        self.n_columns, self.is_flat = n_columns, True
+
+    def add(self, ids, rows):
+        if self.is_flat and len(rows) >= 5_000:
+            self.centres = faiss.IndexFlatL2(self.n_columns)
+            self.rows = faiss.IndexIVFFlat(self.centres, self.n_columns, 100)
+            self.rows.train(rows)
+            self.is_flat = False
+        super().add(ids, rows)
+
+    def search(self, queries, k):
+        if not self.is_flat:
+            self.rows.nprobe = 25 if self.rows.ntotal > 5_000 else 100
+        return super().search(queries, k)
+
+
+class Anew:
+    """Builds its graph anew for each change."""
+
+    def __init__(self, n_columns):
+        self.n_columns, self.rows = n_columns, {}
+
+    def add(self, ids, rows):
+        self.rows |= dict(zip(ids.tolist(), rows, strict=True))
+
+    def remove(self, ids):
+        for one in ids.tolist():
+            self.rows.pop(one, None)
+
+    def search(self, queries, k):
+        graph = faiss.IndexHNSWFlat(self.n_columns, 16)
+        if self.rows:
+            graph.add(np.stack([*self.rows.values()]))
+        return np.array([*self.rows, -1])[graph.search(queries, k)[1]]
+
+
+def variant(of=ExactWhenFew, **methods):
+    """A class with some methods replaced."""
+    return on_pictures(type("Variant", (of,), methods))
+
+
+def adds_what_it_knows(self, ids, rows):
+    Marked.remove(self, ids)
+    self.append(ids, rows)
+
+
+def known_only(self, ids):
+    for one in ids.tolist():
+        if one not in self.ids:
+            raise KeyError(one)
+    Marked.remove(self, ids)
 
 
 @cache
@@ -291,17 +388,43 @@ ANSWERS = {
             (lambda found, true: 1.0, "I expected"),
         ],
     ),
-    "index_bytes": Answers(
-        right=[weighed_arrays, weighed_rows],
+    "updatable_index": Answers(
+        right=[on_pictures(ExactWhenFew), on_pictures(Lists)],
         wrong=[
-            (weighed_real_arrays, "no array"),
+            (on_pictures(Flat), "times as many queries as a flat index; the bar is 2"),
+            (on_pictures(Marked), "build anew when most are marks"),
+            (on_pictures(Anew), "Do not build anew for each change"),
+            (variant(add=Marked.append), "old row of 70"),
+            (variant(remove=lambda self, ids: None), "id 5, which is not held"),
+            (variant(add=adds_what_it_knows, remove=known_only), "are to be ignored"),
             (
-                lambda kind, n, d, m, size=16: weighed_rows(kind, n, d, m, size),
-                "n_bytes",
+                variant(search=lambda self, q, k: self.graph.search(q, k)[1]),
+                "not row numbers",
             ),
-            (lambda *given, **sizes: [weighed_rows(*given, **sizes)], "number itself"),
-            (lambda *given: 2.5 * weighed_rows(*given), "returned 480,000"),
+            (
+                variant(
+                    search=lambda self, q, k: ExactWhenFew.search(self, q, k)[:, ::-1]
+                ),
+                "nearest first",
+            ),
+            (
+                variant(search=lambda self, q, k: 1.0 * Marked.search(self, q, k)),
+                "ids are integers",
+            ),
+            (
+                variant(search=lambda self, q, k: Marked.search(self, q, k)[0]),
+                "returned shape (2,)",
+            ),
+            (
+                variant(
+                    search=lambda self, q, k: np.tile(Marked.search(self, q, 1), k)
+                ),
+                "an id twice",
+            ),
+            (on_pictures(lambda n_columns: None), "no method add"),
+            (on_pictures(lambda n_columns: faiss.IndexFlatL2(9)), "no method remove"),
         ],
+        solution=on_pictures,
     ),
     "choose_index": Answers(
         right=[
