@@ -485,12 +485,13 @@ LESSONS = {
     4: ((1, 1), "Transfer learning\nwith MobileNet", "pictures"),
     5: ((2, 1), "Siamese networks:\na map of garments", "pictures"),
     6: ((3, 2), "Surname\nlook-up", "search"),
-    7: ((3, 0), "Fast\nneighbours", "search"),
+    7: ((2, 0), "Fast\nneighbours", "search"),
     8: ((3, 1), "From raw stories\nto a tuned search", "search"),
     9: ((0, 1), "Word vectors\nfrom raw text", "texts"),
     10: ((0, 0), "Embeddings\nof things", "search"),
 }
-BUILD_ON = [(1, 2), (2, 3), (2, 4), (3, 6), (4, 5), (5, 8), (7, 8), (1, 9), (9, 10)]
+BUILD_ON = [(1, 2), (2, 3), (2, 4), (3, 6), (4, 5), (5, 7), (5, 8), (7, 8)]
+BUILD_ON += [(1, 9), (9, 10)]
 
 
 @figure
@@ -512,9 +513,10 @@ def lessons() -> Figure:
             (x, y), (to_x, to_y) = corners[first], corners[then]
             if y == to_y:
                 _arrow(ax, (x + 5.2, y + 1.2), (to_x, y + 1.2))
+            elif x == to_x:
+                _arrow(ax, (x + 2.6, y), (to_x + 2.6, to_y + 2.4))
             else:
-                start, end = (y, to_y + 2.4) if y > to_y else (y + 2.4, to_y)
-                _arrow(ax, (x + 2.6, start), (x + 2.6, end))
+                _arrow(ax, (x + 5.2, y + 1.2), (to_x + 2.6, to_y))
     for place, (subject, color) in enumerate(colors.items()):
         style = {"facecolor": color, "alpha": 0.75}
         ax.add_patch(Rectangle((8.2, 1.8 - 0.9 * place), 0.7, 0.6, **style))
