@@ -506,7 +506,7 @@ def test_an_update_that_is_cut_short_anywhere_loses_nothing(kind, every, pulled)
         holds_the_second_version(folder)
         assert git(folder, "status", "--porcelain") == "", step
         assert source_of_answer(SEARCH, "my_heuristic") in all_written(folder)
-        assert not list(folder.rglob(".part-*")), step
+        assert not list((folder / "work").rglob(".part-*")), step
         kept = [p.name for p in (folder / "work").glob("*.before-*.ipynb")]
         assert len(kept) == 3, (step, kept)
         shutil.rmtree(folder)
@@ -558,6 +558,28 @@ def test_a_copy_that_is_saved_meanwhile_is_read_again(clone, monkeypatch):
     holds_the_second_version(clone)
     source = cell_named(read(path), "analogy").source
     assert source == source_of_answer(WORDS, "analogy")
+
+
+def test_a_copy_that_is_saved_again_and_again_is_a_sentence(clone, monkeypatch):
+    from course_tools.work import update as module
+
+    places = places_of(clone)
+    update(places)
+    work_through(clone)
+    git(clone, "pull", "-q")
+    path = clone / "work" / WORDS.notebook.name
+    merged = module.merge
+
+    def slow(base, own, other, *, day):
+        path.write_bytes(path.read_bytes() + b"\n")
+        return merged(base, own, other, day=day)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "merge", slow)
+        (problem, *_) = [line.text for line in update(places) if line.problem]
+    assert problem.startswith("01 was not updated: it is saved again and again")
+    update(places)
+    holds_the_second_version(clone)
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(clone, monkeypatch, capsys):

@@ -8,6 +8,7 @@ import errno
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,8 @@ from course_utils.errors import CourseError
 from course_utils.files import replacing, taking_turns
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-AGAIN = "Mend that and run `course update` again; nothing was lost."
+# Nothing that is still at work left its files so long ago.
+OLD_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,8 @@ def _update_all(places: Places, first: bool) -> Iterator[Line]:
             said = _update_one(places, name, day)
         except NotANotebook as error:
             yield Line(_told_broken(places, name, error), problem=True)
+        except CourseError as error:
+            yield Line(f"{name[:2]} {error}", problem=True)
         except OSError as error:
             yield Line(_told(error, places, places.copy_of(name)), problem=True)
         else:
@@ -137,7 +141,8 @@ def _told(error: OSError, places: Places, path: Path) -> str:
             f"The disk is full: {places.shown(path)} could not be written. Free some "
             "space and run `course update` again; nothing was lost."
         )
-    where = Path(error.filename) if error.filename else path
+    named = str(error.filename or "")
+    where = Path(named) if named and ".part-" not in named else path
     place = "" if path != places.own else ", or set COURSE_WORK to another folder"
     return (
         f"{places.shown(where)} cannot be used ({error.strerror or error}). Mend that"
@@ -165,13 +170,13 @@ def _update_one(places: Places, name: str, day: str) -> str | None:
     Returns what to say of it: nothing, None, where it was up to date, and an empty text
     where it is new and there is no more to say.
     """
-    source = read_source(places, name)
     for _ in range(3):
-        try:
-            return _try_one(places, name, source, day)
-        except _Changed:
-            continue
-    return "was not updated: its copy is being saved again and again"
+        with contextlib.suppress(_Changed):
+            return _try_one(places, name, read_source(places, name), day)
+    raise CourseError(
+        "was not updated: it is saved again and again; close it in JupyterLab and run "
+        "`course update` again."
+    )
 
 
 def _try_one(places: Places, name: str, source: Source, day: str) -> str | None:
@@ -179,7 +184,7 @@ def _try_one(places: Places, name: str, source: Source, day: str) -> str | None:
     _record(places, name, source.version)
     said: list[str] = []
     old = target if target.exists() else _renamed(places, name) or target
-    data = old.read_bytes() if old.exists() else None
+    data = there = old.read_bytes() if old.exists() else None
     begun = _begun(places, name, source)
     if begun is not None:
         if _parses(begun) and (
@@ -212,7 +217,7 @@ def _try_one(places: Places, name: str, source: Source, day: str) -> str | None:
     elif not same:
         said.append("updated")
     contents[target] = write(stamped(done.notebook, source.version))
-    _replace(contents, unless=None if taken_over else (old, data))
+    _replace(contents, unless=None if there is None else (old, there))
     if old != target:
         old.unlink()
         said.append(f"it was {old.stem[:2]} before")
@@ -278,9 +283,14 @@ def _replace(
 
 def _discard_leftovers(places: Places) -> None:
     """Remove what a killed update staged, while the lock keeps others out."""
-    for folder in (places.own, places.own / "images", places.record, places.notebooks):
+    for folder in (places.own, places.record):
         for left in [*folder.glob(".part-*"), *folder.glob("*/.part-*")]:
             shutil.rmtree(left, ignore_errors=True)
+    # There, `course build` may be at work.
+    for left in places.notebooks.glob(".part-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > OLD_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _free_name(path: Path, why: str, day: str, data: bytes) -> Path:
