@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 
 from course_tools.supply.lock import versions
+from course_tools.work import server
 from course_utils.data import fetch
 from tests import small_machine
 from tests.lessons import IDS, LESSONS
@@ -80,6 +82,19 @@ def test_what_the_image_installs_serves_jupyterlab_and_every_lesson():
     (install,) = [line for line in lines if "nbgitpuller" in line]
     assert install.startswith("python -m pip install --require-hashes --no-deps ")
     assert (ROOT / install.split()[-1]).exists()
+
+
+def test_a_hubs_page_that_updates_copies_is_enabled_in_the_image(tmp_path, monkeypatch):
+    from jupyter_server.extension import serverextension
+
+    (line,) = [line for line in commands() if "serverextension" in line]
+    code = re.fullmatch(r'python -c "(.*)"', line)[1]
+    monkeypatch.setattr(serverextension, "ENV_CONFIG_PATH", [str(tmp_path)])
+    exec(code, {})
+    (written,) = tmp_path.rglob("*.json")
+    enabled = json.loads(written.read_text())["ServerApp"]["jpserver_extensions"]
+    assert enabled == {server.__name__: True}
+    assert written.parent == tmp_path / "jupyter_server_config.d"
 
 
 def commands():
