@@ -506,7 +506,7 @@ def test_an_update_that_is_cut_short_anywhere_loses_nothing(kind, every, pulled)
         holds_the_second_version(folder)
         assert git(folder, "status", "--porcelain") == "", step
         assert source_of_answer(SEARCH, "my_heuristic") in all_written(folder)
-        assert not list((folder / "work").rglob(".part-*")), step
+        assert not list(folder.rglob(".part-*")), step
         kept = [p.name for p in (folder / "work").glob("*.before-*.ipynb")]
         assert len(kept) == 3, (step, kept)
         shutil.rmtree(folder)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from course_tools.authoring import read_stamps
 from course_tools.work import progress
 from course_tools.work.merge import Merge, content, merge
 from course_tools.work.places import LESSON, Places
@@ -286,10 +287,11 @@ def _discard_leftovers(places: Places) -> None:
     for folder in (places.own, places.record):
         for left in [*folder.glob(".part-*"), *folder.glob("*/.part-*")]:
             shutil.rmtree(left, ignore_errors=True)
-    # There, `course build` may be at work.
+    # Where lessons are built, that may be at work there now.
+    builds = bool(read_stamps(places.notebooks))
     for left in places.notebooks.glob(".part-*"):
         with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > OLD_SECONDS:
+            if not builds or time.time() - left.stat().st_mtime > OLD_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
 
 
