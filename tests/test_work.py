@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import http.client
 import json
 import os
 import random
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 
 from course_tools.lessons import ROOT
 from course_tools.work.merge import grade_id, merge
@@ -627,6 +631,59 @@ def test_a_read_only_folder_is_a_sentence_and_loses_nothing(clone, place):
     assert not any(line.problem for line in update(places))
     holds_the_second_version(clone)
     assert git(clone, "status", "--porcelain") == ""
+
+
+# --- a hub -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ask(clone, tmp_path):
+    """Ask a Jupyter server that shows the folder of the clone: status, and where to."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "jupyter_server", "--no-browser", f"--port={port}"]
+    command += [f"--ServerApp.root_dir={clone.parent}", "--IdentityProvider.token=t"]
+    command += ["--ServerApp.jpserver_extensions=course_tools.work.server=True"]
+    command += ["--allow-root", "--ServerApp.port_retries=0"]
+    own = {"JUPYTER_CONFIG_DIR": tmp_path / "c", "JUPYTER_RUNTIME_DIR": tmp_path / "r"}
+    server = subprocess.Popen(
+        command,
+        env=os.environ | {name: str(path) for name, path in own.items()},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def ask(path, token="token t"):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("GET", path, headers={"Authorization": token})
+        answered = connection.getresponse()
+        return answered.status, answered.headers["Location"]
+
+    for _ in range(300):
+        with contextlib.suppress(OSError):
+            ask("/api")
+            break
+        time.sleep(0.2)
+    yield ask
+    server.terminate()
+    server.wait(60)
+
+
+def test_a_hubs_page_updates_the_copies_and_shows_them(clone, ask):
+    assert ask("/course/work/clone", token="none")[1].startswith("/login")
+    assert not (clone / "work").exists()
+    assert ask("/course/work/clone") == (302, "/lab/tree/clone/work")
+    work_through(clone)
+    git(clone, "pull", "-q")
+    assert ask("/course/work/clone") == (302, "/lab/tree/clone/work")
+    holds_the_second_version(clone)
+    for outside in (
+        "/course/work/%2E%2E/%2E%2E",
+        "/course/work/..%2F..",
+        "/course/work/",
+    ):
+        assert ask(outside)[0] in (404, 500), outside
 
 
 # --- grading -----------------------------------------------------------------------

@@ -50,7 +50,7 @@ def read(path):
 
 
 def save(notebook, path):
-    path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    path.write_bytes(f"{nbformat.writes(notebook)}\n".encode())
 
 
 @cache
@@ -108,6 +108,7 @@ def make_origin(folder):
     (notebooks / "images").mkdir(parents=True)
     git(folder, "init", "-q")
     (folder / ".gitignore").write_text("/work/\n")
+    (folder / ".gitattributes").write_text("* -text\n")
     for version, make in (("first", first_version), ("second", second_version)):
         (notebooks / "images" / "onehot.png").write_bytes(version.encode())
         (notebooks / "glossary.md").write_text("# Glossary\n")
