@@ -167,7 +167,7 @@ def test_the_keyboard_alone_opens_runs_and_answers_a_lesson(desk):
     assert_progress_is_saved(desk, LIGHTEST)
     desk.open("progress.ipynb")
     said = desk.run_and_read(1)
-    assert "1 of 48 exercises passed." in said
+    assert re.search(r"\b1 of \d+ exercises passed", said)
     first = next(one.name for one in EXERCISES if one.lesson == LIGHTEST)
     number = getattr(module(LIGHTEST), first).number
     assert number in said
