@@ -449,6 +449,7 @@ def draw_map(
         (x - half, y - half, x + half, y + half)
         for x, y in ax.transData.transform(points)
     ]
+    frame = ax.get_window_extent().extents
     places = points / (points.max(axis=0) - points.min(axis=0))
     labelled: list[np.ndarray] = []
     for point, label, place in zip(points, labels, places, strict=True):
@@ -467,8 +468,10 @@ def draw_map(
                 fontsize=fontsize,
             )
             box = text.get_window_extent().extents
-            boxes.append((sum(_overlap(box, other) for other in taken), text, box))
-            if not boxes[-1][0]:
+            hidden = sum(_overlap(box, other) for other in taken)
+            outside = _overlap(box, box) - _overlap(box, frame)
+            boxes.append((hidden + outside, text, box))
+            if boxes[-1][0] < 0.5:  # of a pixel: areas are rounded
                 break
         _, kept, box = min(boxes, key=lambda one: one[0])
         taken.append(box)

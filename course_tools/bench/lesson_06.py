@@ -52,6 +52,7 @@ VECTOR_COLUMNS = ("vectors", "accuracy of the vote", "penultimate minus this: se
 UNKNOWN_COLUMNS = (
     "confidence",
     "AUC",
+    "AUC minus the first",
     "unknown refused",
     "known answered",
     "accuracy, answered",
@@ -397,7 +398,8 @@ def unknown_names(
             np.mean(right[answered]),
             np.mean(right),
         )
-        found[measure] = dict(zip(UNKNOWN_COLUMNS[1:], values, strict=True))
+        numbers = UNKNOWN_COLUMNS[1], *UNKNOWN_COLUMNS[3:]
+        found[measure] = dict(zip(numbers, values, strict=True))
     rows = [i for group in groups for i in lesson["strangers"](x, y, group)]
     machine = lesson["linear_baseline"](x_fit, labels)
     for kind, make in lesson["search_vectors"]([net], machine, index).items():
@@ -420,15 +422,17 @@ def spread(draws: Draws) -> list[list[str]]:
     list of list of str
         A row for each measure of confidence.
     """
-    return [
-        [measure]
-        + [
-            f"{mean_interval([draw[measure][what] for draw in draws]):.3f}"
-            for what in UNKNOWN_COLUMNS[1:]
-        ]
-        for measure in draws[0]
-        if not measure.startswith(NEAREST)
-    ]
+    measures = [name for name in draws[0] if not name.startswith(NEAREST)]
+    for draw in draws:
+        for measure in measures:
+            lead = draw[measure]["AUC"] - draw[measures[0]]["AUC"]
+            draw[measure]["AUC minus the first"] = lead
+    rows = []
+    for measure in measures:
+        each = {c: [draw[measure][c] for draw in draws] for c in UNKNOWN_COLUMNS[1:]}
+        rows.append([measure, *(f"{mean_interval(own):.3f}" for own in each.values())])
+    rows[0][2] = ""
+    return rows
 
 
 def compare_nearest(draws: Draws) -> list[list[str]]:
