@@ -386,6 +386,8 @@ def draw_map(
     groups: Sequence[str],
     *,
     fontsize: float = 9,
+    size: float = 40,
+    apart: float = 0,
 ) -> None:
     """Draw labelled points, a colour and a marker a group; labels avoid each other.
 
@@ -401,22 +403,33 @@ def draw_map(
         Text beside each point, and the name of its group for the legend.
     fontsize : float
         Of the labels, in points.
+    size : float
+        Of the markers, their area in square points.
+    apart : float
+        Only points this far from others with a label get one, as a share of the
+        picture's width or height; 0 labels all.
     """
     names = list(dict.fromkeys(groups))
     for number, name in enumerate(names):
         x, y = points[[group == name for group in groups]].T
         style = {"color": PALETTE[number % 8], "marker": "osD^vP*X"[number % 8]}
-        ax.scatter(x, y, s=40, label=name, **style)
+        ax.scatter(x, y, s=size, label=name, **style)
     ax.margins(0.08)
     below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.1), "ncols": 4}
     ax.legend(**below)
     ax.figure.draw_without_rendering()  # the layout settles first
-    half = 4 * ax.figure.dpi / 72
+    half = 0.63 * size**0.5 * ax.figure.dpi / 72
     taken = [
         (x - half, y - half, x + half, y + half)
         for x, y in ax.transData.transform(points)
     ]
-    for point, label in zip(points, labels, strict=True):
+    frame = ax.get_window_extent().extents
+    places = points / (points.max(axis=0) - points.min(axis=0))
+    labelled: list[np.ndarray] = []
+    for point, label, place in zip(points, labels, places, strict=True):
+        if any(abs(place - other).max() < apart for other in labelled):
+            continue
+        labelled.append(place)
         boxes = []
         for right, up, across, along in SIDES:
             text = ax.annotate(
@@ -429,14 +442,46 @@ def draw_map(
                 fontsize=fontsize,
             )
             box = text.get_window_extent().extents
-            boxes.append((sum(_overlap(box, other) for other in taken), text, box))
-            if not boxes[-1][0]:
+            hidden = sum(_overlap(box, other) for other in taken)
+            outside = _overlap(box, box) - _overlap(box, frame)
+            boxes.append((hidden + outside, text, box))
+            if boxes[-1][0] < 0.5:  # of a pixel: areas are rounded
                 break
         _, kept, box = min(boxes, key=lambda one: one[0])
         taken.append(box)
         for _, text, _ in boxes:
             if text is not kept:
                 text.remove()
+
+
+def draw_shares(
+    ax: Axes, hits: Sequence[int], totals: Sequence[int], names: Sequence[str]
+) -> None:
+    """Draw shares in percent with Wilson's 95 % intervals, one a line.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where; the first is on top.
+    hits, totals : sequences of n int
+        How many of how many.
+    names : sequence of n str
+        Beside the lines.
+
+    References
+    ----------
+    Wilson (1927), Probable Inference, the Law of Succession, and Statistical
+    Inference, Journal of the American Statistical Association 22: it holds for few
+    items too, and where all or none are hits.
+    """
+    from scipy.stats import binomtest
+
+    for place, (k, n) in enumerate(zip(hits, totals, strict=True)):
+        low, high = binomtest(int(k), int(n)).proportion_ci(method="wilson")
+        ax.plot([100 * low, 100 * high], [place, place], color=GREY)
+        ax.plot(100 * k / n, place, "o", color=BLUE)
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
 
 
 def _overlap(one: Sequence[float], other: Sequence[float]) -> float:

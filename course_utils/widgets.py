@@ -12,9 +12,9 @@ def sentence_box(answer: Callable[[str], Any], placeholder: str) -> Any:
     Parameters
     ----------
     answer : callable
-        Takes the text, returns what is displayed.
+        Takes the text, returns what is displayed; the words of a ValueError are shown.
     placeholder : str
-        Stands in the empty box.
+        Stands in the empty box, such as "a sentence, then Enter".
 
     Returns
     -------
@@ -25,13 +25,16 @@ def sentence_box(answer: Callable[[str], Any], placeholder: str) -> Any:
     from IPython.display import display
 
     box = ipywidgets.Text(placeholder=placeholder, continuous_update=False)
-    place = ipywidgets.Output()
+    place, wanted = ipywidgets.Output(), placeholder.split(",")[0]
 
     def show(change: dict[str, Any]) -> None:
         place.clear_output(wait=True)
         with place:
             text = change["new"].strip()
-            display(answer(text) if text else "Type a sentence first.")
+            try:
+                display(answer(text) if text else f"Type {wanted} first.")
+            except ValueError as reason:
+                print(reason)
 
     box.observe(show, names="value")
     return ipywidgets.VBox([box, place])

@@ -20,6 +20,7 @@ from course_tools.cli import main
 from course_tools.lessons import ROOT
 from course_utils.data import encode_sentences, load_news
 from course_utils.errors import CourseError
+from course_utils.evaluation import mean_interval
 
 import nbformat
 import numpy as np
@@ -173,34 +174,53 @@ def course_bench(*arguments):
 
 
 def test_a_tiny_run_of_lesson_06_scores_every_system_on_the_same_names():
-    lines = course_bench("6", "--names", "1000", "--epochs", "1")
-    table = lines[lines.index("Lesson 06, Faker, the lesson's default") :]
-    systems = [re.split(r"  +", line)[0] for line in table[2:8]]
+    lines = course_bench("6", "--names", "1000", "--epochs", "1", "--seeds", "2")
+    titles = [line for line in lines if line.startswith("Lesson 06, ")]
+    assert titles[:2] == ["Lesson 06, names of nationalities held out"] * 2
+    assert titles[2:4] == ["Lesson 06, Faker, the lesson's default"] * 2
+    table = lines[lines.index(titles[2]) :]
+    systems = [re.split(r"  +", line)[0] for line in table[2:10]]
     assert systems == [
         "always the largest",
         "pieces + linear SVM",
-        "original network",
-        "one of our networks",
-        "our network",
-        "its neighbours' vote",
+        "original network, 2 seeds",
+        "our network, 2 seeds",
+        "vote of its neighbours, 2 seeds",
+        "with a weight for each piece, 2 seeds",
+        "all seeds together",
+        "vote of all seeds' neighbours",
     ]
-    assert any(line.startswith("network - linear SVM, macro-F1: ") for line in table)
 
 
-def test_the_table_of_lesson_06_is_of_means_and_ranges():
-    rows = [
-        {"system": system, "accuracy": accuracy, "macro-F1": 0.5, "seconds": 2.0}
-        for system, accuracy in (
-            ("pieces + linear SVM", 0.7),
-            ("our network", 0.75),
-            ("our network", 0.85),
-            ("its neighbours' vote", 0.79),
-        )
+def test_the_table_of_lesson_06_has_intervals_over_seeds_and_names():
+    truth = np.arange(200) % 4
+    off = truth.copy()
+    off[:20] = 9
+    answers = {
+        "pieces + linear SVM": [np.where(np.arange(200) < 40, 9, truth)],
+        "our network": [off, off, truth],
+    }
+    machine, ours = lesson_06.report(answers, truth)
+    assert machine[0] == "pieces + linear SVM" and machine[3:] == [""] * 4
+    assert ours[0] == "our network, 3 seeds"
+    mean = mean_interval([0.9, 0.9, 1.0])
+    assert ours[1] == f"{mean:.3f}"
+    assert ours[3] == f"{mean_interval([0.1, 0.1, 0.2]):+.3f}"
+    value, low, high = map(float, re.findall(r"[+-]?\d\.\d+", ours[4]))
+    assert value == 0.133 and 0 < low < value < high
+
+
+def test_vectors_of_lesson_06_are_compared_draw_by_draw():
+    draws = [
+        {
+            "nearest by penultimate": {"alike": 0.5 + shift},
+            "nearest by last layer": {"alike": 0.4 + shift},
+        }
+        for shift in (0, 0.1, 0.2)
     ]
-    text = lesson_06.report(rows)
-    assert re.search(r"our network +2 +0\.8000 +0\.7500–0\.8500 +0\.5000", text)
-    assert "network - linear SVM, accuracy: +0.1000" in text
-    assert "neighbours' vote - network, accuracy: -0.0100" in text
+    first, second = lesson_06.compare_nearest(draws)
+    assert first[0] == "penultimate" and first[2] == ""
+    assert second[2].startswith("+0.100 [+0.100, +0.100")
 
 
 def test_a_tiny_run_of_lesson_07_prints_its_four_tables():

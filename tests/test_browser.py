@@ -359,7 +359,7 @@ def inside_dots(picture):
                 "Lindqvist": "distance",
                 "…": "There is no letter in '…'",
                 "Παπαδάκης": "Greek",
-                "": "There is no letter in ''",
+                "": "Type a surname first.",
             },
         ),
         (
@@ -379,7 +379,7 @@ def test_a_text_box_answers_whatever_one_types(lesson, placeholder, typed, desk)
     desk.open(desk.lab.add(notebook, f"filled-{lesson.name}.ipynb"))
     assert desk.run_all() is True
     box = desk.page.get_by_placeholder(placeholder)
-    maker = "sentence_box(look_up" if lesson.number == 8 else "ipywidgets.Text("
+    maker = "sentence_box(look_up"
     shown = desk.cell(place_with(notebook, maker)).locator(
         ".jupyter-widgets.widget-output"
     )

@@ -74,6 +74,22 @@ def test_labels_on_a_map_stand_beside_their_points_and_avoid_each_other():
     assert shown == ["fruit", "thing"]
 
 
+def test_a_map_may_label_only_points_that_lie_apart():
+    ax = Figure(figsize=(6, 6), layout="constrained").subplots()
+    points = np.array([[0, 0], [0.02, 0.001], [1, 1], [0.5, 0.5]])
+    plotting.draw_map(ax, points, list("abcd"), ["x"] * 4, size=14, apart=0.2)
+    assert [text.get_text() for text in ax.texts] == ["a", "c", "d"]
+
+
+def test_shares_have_intervals_that_hold_where_all_are_hits():
+    ax = Figure().subplots()
+    plotting.draw_shares(ax, [5, 1], [5, 4], ["all", "one"])
+    bars = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 2]
+    assert bars[0][0] < 60 and bars[0][1] == 100
+    assert 0 < bars[1][0] < 25 < bars[1][1]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["all", "one"]
+
+
 def test_pictures_are_drawn_row_by_row_with_their_titles():
     made = plotting.draw_pictures(
         np.zeros((5, 4, 4)), "five", titles=list("abcde"), columns=3

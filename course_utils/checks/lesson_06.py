@@ -5,24 +5,24 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import zip_longest
 from typing import Any
 
 from course_utils.checks.cases import Case, reference
-from course_utils.checks.core import as_array, exercise, expect_shape, fail
-from course_utils.checks.leaks import reached
+from course_utils.checks.core import as_array, fail
 from course_utils.checks.summary import summary_of
+from course_utils.checks.surname_networks import blend, set_aside, train
 
 import numpy as np
 
+# Checks of 6.3 and 6.6, and the names of 6.6, come from a module of their own.
+__all__ = ["blend", "set_aside", "train"]
 Answer = Callable[..., Any]
 FAULTS = {
     "ignores the convolution": "change conv.weight in a copy of net, compare vectors.",
     "reads the padding": "compare vectors without and with more zeros behind.",
     "needs a convolution": "call get_vectors(plain, ids); an error there means True.",
 }
-MORE = 0.003  # the macro-F1 by which a blend has to beat the best of the three
 
 
 def _names() -> list[Case]:
@@ -283,7 +283,7 @@ def _expect_net_unchanged(answer: Answer) -> None:
 
 
 @reference(
-    "6.3",
+    "6.4",
     hints=[
         "Each question is an experiment: change one thing, and compare the vectors "
         "with `torch.allclose`.",
@@ -342,7 +342,7 @@ def _expect_a_tensor(answer: Answer) -> None:
 
 
 @reference(
-    "6.4",
+    "6.5",
     hints=[
         "Write the lines of `forward` down, and stop before `net.fc`.",
         "`(ids != MASK).sum(dim=1)` counts what is not a mask. "
@@ -390,144 +390,6 @@ def get_penultimate(net: Any, ids: Any, lengths: Any = None) -> np.ndarray:
         x = net.conv(x).relu() if hasattr(net, "conv") else x
         vectors.append(net.rnn(x.mT)[0, -1].numpy())
     return np.stack(vectors)
-
-
-def _neighbours() -> list[Case]:
-    few = [[1, 1, 1, 3, 3], [3, 3, 1, 1, 1], [2, 0, 2, 1, 2], [1, 0, 3, 3, 2]]
-    many = [[2] * 20 + [5] * 21, [5] * 21 + [2] * 20, [1] * 41]
-    return [
-        Case(np.array(few), 6, given=f"neighbours {few}"),
-        Case(np.array(many), 6, given="41 neighbours (the first or last decides)"),
-        Case(np.array([[3], [1]]), 6, given="neighbours [[3], [1]]"),
-        # Comes alone: of two right answers, the message would name the other one.
-        Case(np.array([[2, 2, 1, 1, 0]]), 6, given="neighbours [[2, 2, 1, 1, 0]]"),
-    ]
-
-
-def _votes(rows: np.ndarray, n_labels: int) -> np.ndarray:
-    return (rows[:, :, None] == range(n_labels)).sum(axis=1)
-
-
-def _has_most_votes(got: Any, expected: Any, rows: np.ndarray, _n_labels: int) -> bool:
-    if got.shape != expected.shape:
-        return False
-    each, most = ((rows == one[:, None]).sum(axis=1) for one in (got, expected))
-    return np.array_equal(each, most)
-
-
-@reference(
-    "6.5",
-    hints=[
-        "For one row: how often does each label occur, and which occurs most?",
-        "`np.bincount(row, minlength=n_labels)` counts; `argmax` gives the position, "
-        "and here positions are labels.",
-        "`np.array([np.bincount(row, minlength=n_labels).argmax() for row in "
-        "neighbor_labels])`",
-    ],
-    cases=_neighbours,
-    mistakes={
-        "That is the nearest neighbour's label alone.": lambda rows, n: rows[:, 0],
-        "You left neighbours out: all that are in a row vote, however many.": (
-            lambda rows, n: _votes(rows[:, 1:], n).argmax(1),
-            lambda rows, n: _votes(rows[:, :-1], n).argmax(1),
-            lambda rows, n: _votes(rows[:, :9], n).argmax(1),
-        ),
-        "Those are the votes; take the label that has the most.": _votes,
-        "That is how many votes it has.": lambda rows, n: _votes(rows, n).max(1),
-        "You counted down the columns.": lambda rows, n: _votes(rows.T, n).argmax(1),
-        "A mean of labels means nothing: 1 and 3 do not make 2.": (
-            lambda rows, n: rows.mean(1),
-            lambda rows, n: rows.mean(1).round(),
-        ),
-        "A median of labels means nothing.": lambda rows, n: np.median(rows, axis=1),
-    },
-    accepts=_has_most_votes,
-    passed="Neighbours have become a classifier, without any training of its own. "
-    "Lesson 07 does the same for all rows at once.",
-)
-def vote(neighbor_labels: np.ndarray, n_labels: int) -> np.ndarray:
-    """Count in Python, row after row."""
-    return np.array([max(row, key=row.count) for row in neighbor_labels.tolist()])
-
-
-@exercise(
-    "6.6",
-    hints=[
-        "Probabilities and shares lie between 0 and 1, margins do not. Bring the three "
-        "to one scale, each row by itself. Is one of them too flat to be heard then?",
-        "Make something like probabilities of the margins: exp(3 · margin), divided by "
-        "the row's sum. The 3 sharpens them. Then a weighted sum of three tables, with "
-        "little weight for the votes: they know what the softmax knows.",
-        "`odds = np.exp(3 * margins)`, `odds /= odds.sum(axis=1, keepdims=True)`, then "
-        "`0.5 * softmax + 0.1 * votes + odds`. Still short of the bar? Change the "
-        "weights, or train the network for more epochs.",
-    ],
-)
-def blend(answer: Answer, said: Sequence[np.ndarray], labels: np.ndarray) -> str:
-    """Judge the rule on validation names, whose labels it must not have seen."""
-    from sklearn.metrics import f1_score
-
-    _refuse_what_knows(answer, labels)
-    tables = [np.asarray(part, float) for part in said]
-
-    def ask(rows: np.ndarray) -> np.ndarray:
-        got = as_array("blend", answer(*(part[rows] for part in tables)))
-        shape = (len(rows), tables[0].shape[1])
-        given = f"{shape[0]} names and {shape[1]} nationalities"
-        slip = "Those are answers; I asked for scores, one a nationality."
-        slip = slip if got.ndim == 1 else ""
-        got = expect_shape("blend", got, shape, given=given, slip=slip)
-        if not np.isfinite(got).all():
-            fail("Some scores are not finite: too large for exp, or the log of a zero.")
-        return got.argmax(axis=1)
-
-    macro_f1 = partial(f1_score, labels, average="macro", zero_division=0)
-    everyone = np.arange(len(labels))
-    whole = ask(everyone)
-    parts = [ask(rows) for rows in np.array_split(everyone[::-1], 7)]
-    if np.mean(whole == np.concatenate(parts)[::-1]) < 0.995:
-        fail(
-            "A name's answer changes with the names that are asked beside it. Compute "
-            "each row by itself: axis=1, not axis=0 or the whole table."
-        )
-    names = ("the network", "the neighbours", "the linear machine")
-    alone = {n: t.argmax(axis=1) for n, t in zip(names, tables, strict=True)}
-    each = {name: macro_f1(answers) for name, answers in alone.items()}
-    best, f1 = max(each, key=each.__getitem__), macro_f1(whole)
-    bar = each[best] + MORE
-    if round(f1, 3) < round(bar, 3):  # as the message has them
-        slip = (
-            "Sharpen the margins, exp(t · margin) with t above 1, each row divided by "
-            "its sum, and give the votes less weight."
-        )
-        for name, answers in alone.items():
-            if np.mean(whole == answers) > 0.985:
-                slip = f"That is nearly {name} alone: do its numbers drown the others?"
-        fail(
-            f"Macro-F1 is {f1:.3f}; the best of the three, {best}, has "
-            f"{each[best]:.3f} alone, and the bar is {bar:.3f}. {slip}"
-        )
-    return (
-        f"Macro-F1 {f1:.3f}, {f1 - each[best]:.3f} above the best of the three, "
-        f"accuracy {np.mean(whole == labels):.3f}. Systems that err in different "
-        "places are worth more together."
-    )
-
-
-def _refuse_what_knows(answer: Answer, labels: np.ndarray) -> None:
-    """Refuse a rule that reads the labels, or what may have been fitted on them."""
-    for name, value in reached(answer):
-        if np.array_equal(value, labels):
-            fail(
-                f"blend reads `{name}`, the labels it is judged by. Use its arguments."
-            )
-        owner = getattr(value, "__self__", value)
-        model = hasattr(owner, "n_features_in_") and not isinstance(owner, type)
-        if model or (isinstance(value, np.ndarray) and value.ndim > 1):
-            fail(
-                f"blend uses `{name}`, which looks fitted. A score on names it was "
-                "fitted on says nothing of others: write a rule with a few weights."
-            )
 
 
 summary = summary_of(__name__)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
 
+from course_utils.checks.surname_networks import kept_names
 from tests.answers import Answers
 
 import numpy as np
@@ -86,39 +86,163 @@ def by_hook(net, ids, lengths=None):
     return by_gather(kept[0], lengths)
 
 
-def vote_by_counter(neighbor_labels, n_labels):
-    return [Counter(row.tolist()).most_common(1)[0][0] for row in neighbor_labels]
+def hook_with_gather(net, ids, lengths=None):
+    if lengths is None:
+        lengths = (ids != 0).sum(dim=1)
+    kept = {}
+    hook = net.rnn.register_forward_hook(lambda *call: kept.update(states=call[2]))
+    with torch.no_grad():
+        net.eval()(ids, lengths)
+    hook.remove()
+    return by_gather(kept["states"], lengths)
 
 
-def the_highest_of_a_tie(neighbor_labels, n_labels):
-    votes = (neighbor_labels[:, :, None] == np.arange(n_labels)).sum(axis=1)
-    return n_labels - 1 - votes[:, ::-1].argmax(axis=1).astype(float)
+def before_fc(net, ids, lengths=None):
+    kept = {}
+    hook = net.fc.register_forward_pre_hook(lambda layer, x: kept.update(vectors=x[0]))
+    with torch.no_grad():
+        net.eval()(ids, (ids != 0).sum(dim=1))
+    hook.remove()
+    return kept["vectors"]
 
 
-def ranks(*tables):
-    return sum(table.argsort(axis=1).argsort(axis=1) ** 2 for table in tables)
+def tests_by_equal(get_vectors, net, plain, ids):
+    found = tests_by_numpy(get_vectors, net, plain, ids)
+    wider = nn.functional.pad(ids, (0, 4))
+    same = torch.equal(get_vectors(net, ids), get_vectors(net, wider))
+    return found | {"reads the padding": not same}
 
 
-def logarithms(softmax, votes, margins):
-    scaled = margins / margins.std(axis=1, keepdims=True)
-    return torch.tensor(2 * np.log(softmax + 1e-3) + np.log(votes + 1e-3) + scaled)
+BATCH, RATE = 64, 0.02
 
 
-def three_opinions():
-    """Three tables that err in different places, and the true labels."""
+def batches(lengths, generator):
+    return torch.randperm(len(lengths), generator=generator).split(BATCH)
+
+
+def make_loss(labels):
+    return nn.CrossEntropyLoss()
+
+
+class Reader(nn.Module):
+    """A small network: the mean of letters, as far as the name goes."""
+
+    def __init__(self):
+        super().__init__()
+        self.emb, self.fc = nn.EmbeddingBag(12, 8, padding_idx=0), nn.Linear(8, 3)
+
+    def forward(self, ids, lengths):
+        return self.fc(self.emb(ids))
+
+
+def spelled_names(n, seed):
+    """Names of three peoples, who prefer other letters."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 3, (n,), generator=generator)
+    ids = torch.randint(1, 12, (n, 6), generator=generator)
+    own = torch.rand(n, 6, generator=generator) < 0.5
+    ids = torch.where(own, 1 + labels[:, None] * 3, ids)
+    return ids, torch.full((n,), 6), labels
+
+
+FIT, HELD_OUT = spelled_names(1_200, 0), spelled_names(400, 1)
+
+
+def on_spelled_names(function):
+    return function, Reader, FIT, (*HELD_OUT[:2], HELD_OUT[2].numpy())
+
+
+def with_parts(function):
+    """Give the lesson's solution what its notebook defines for it."""
+    function.__globals__.update(batches=batches, make_loss=make_loss, BATCH=BATCH)
+    return on_spelled_names(function)
+
+
+def trained(net, ids, lengths, labels, epochs, seed, clear=True, rate=RATE):
+    generator = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.Adam(net.parameters(), lr=rate)
+    for _ in range(epochs):
+        for rows in batches(lengths, generator):
+            loss = nn.functional.cross_entropy(
+                net(ids[rows], lengths[rows]), labels[rows]
+            )
+            if clear:
+                optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+
+
+def by_hand(net, ids, lengths, labels, epochs, seed):
+    """Gradient descent without an optimiser, one name after the other in order."""
+    for _ in range(epochs):
+        for rows in torch.arange(len(ids)).split(32):
+            net.zero_grad()
+            logs = net(ids[rows], lengths[rows]).log_softmax(dim=1)
+            (-logs[range(len(rows)), labels[rows]].mean()).backward()
+            with torch.no_grad():
+                for part in net.parameters():
+                    part -= 0.5 * part.grad
+
+
+def without_gradients(net, ids, lengths, labels, epochs, seed):
+    with torch.no_grad():
+        for _ in range(epochs):
+            net(ids, lengths)
+
+
+def that_diverges(net, *given):
+    trained(net, *given)
+    net.fc.weight.data.fill_(torch.nan)
+
+
+def peeking(net, *given):
+    print(HELD_LABELS[:3])
+    trained(net, *given)
+
+
+HELD_LABELS = HELD_OUT[2].numpy()
+
+
+def opinions_of(names):
+    """Three tables that err in different places, of which the check knows nothing."""
+    known = dict(zip(*kept_names(), strict=True))
+    labels = np.array([known[name] for name in names])
     rng = np.random.default_rng(6)
-    labels = rng.integers(0, 5, 600)
-    odds = np.exp(1.4 * np.eye(5)[labels] + rng.normal(size=(3, 600, 5)))
-    softmax, votes, _ = odds / odds.sum(axis=2, keepdims=True)
-    return (softmax, votes, 40 * np.log(odds[2])), labels
+    each = 1.6 * np.eye(23)[labels] + rng.normal(size=(3, len(labels), 23))
+    softmax, votes = (
+        odds / odds.sum(axis=1, keepdims=True) for odds in np.exp(each[:2])
+    )
+    return softmax, votes, each[2] / 2
 
 
-OPINIONS, TRUTH = three_opinions()
-STACKED = LogisticRegression(max_iter=500).fit(np.hstack(OPINIONS), TRUTH)
+def to_rows(scores):
+    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+def by_logarithms(softmax, votes, margins):
+    return to_rows(np.log(softmax) + np.log(votes) + 2 * margins)
+
+
+def by_torch(softmax, votes, margins):
+    logs = torch.tensor(np.log(softmax + 1e-3) + 2 * margins)
+    return logs.softmax(dim=1)
+
+
+OTHERS = opinions_of(kept_names()[0][:300])
+LEARNED = LogisticRegression(C=100, max_iter=200).fit(
+    np.hstack(OTHERS), np.random.default_rng(7).integers(0, 23, 300)
+)
+
+
+def learned_by_heart(*tables):
+    made = np.full((len(tables[0]), 23), 1e-6)
+    made[:, LEARNED.classes_] += LEARNED.predict_proba(np.hstack(tables))
+    return made / made.sum(axis=1, keepdims=True)
 
 
 def blended(function):
-    return function, OPINIONS, TRUTH
+    return function, opinions_of
 
 
 def with_gather(function):
@@ -144,6 +268,7 @@ ANSWERS = {
         wrong=[
             (lambda *given: list(by_stack(*given)), "torch.stack"),
             (lambda *given: by_stack(*given).detach(), "lost track"),
+            (lambda s, n: s[n - 1, torch.arange(len(s))], "states[rows, columns]"),
             (lambda s, n: by_stack(s, n.sub_(1).add(1)), "changed `n` itself"),
         ],
     ),
@@ -154,13 +279,15 @@ ANSWERS = {
             (lambda *g: {**tests_by_numpy(*g), "needs a convolution": 0}, "plain, ids"),
             (lambda get, net, *_: net.conv.weight.zero_(), "leaf Variable"),
             (net_spoilt, "changed `net` itself"),
+            (tests_by_equal, "compare with torch.allclose"),
             (lambda *given: list(tests_by_numpy(*given)), "expected a dict"),
             (lambda *given: {"convolution": True}, "keys of your dict"),
         ],
     ),
     "get_penultimate": Answers(
-        right=[one_by_one, by_hook],
+        right=[one_by_one, by_hook, hook_with_gather],
         wrong=[
+            (before_fc, "brought the vectors to one length"),
             (lambda net, *more: [net.conv, one_by_one(net, *more)][1], "without conv"),
             (lambda net, *given: net.drop(one_by_one(net, *given)), "leave dropout"),
             (lambda *given: one_by_one(*given).numpy(), "Return a tensor"),
@@ -169,33 +296,48 @@ ANSWERS = {
         ],
         solution=with_gather,
     ),
-    "vote": Answers(
-        right=[
-            lambda *given: torch.tensor(vote_by_counter(*given)),
-            the_highest_of_a_tie,
-        ],
+    "train": Answers(
+        right=[on_spelled_names(trained), on_spelled_names(by_hand)],
         wrong=[
-            (lambda rows, n: rows.sort() or vote_by_counter(rows, n), "changed `rows`")
+            (on_spelled_names(answer), words)
+            for answer, words in (
+                (lambda net, *given: None, "No number of `net` has changed"),
+                (lambda net, *given: trained(copy.deepcopy(net), *given), "No number"),
+                (without_gradients, "No number"),
+                (lambda *g: trained(*g[:4], 1, 0), "learned from 1,200, not 3,600"),
+                (lambda *given: trained(*given, clear=False), "zero_grad"),
+                (lambda *given: trained(*given, rate=1e-5), "near RATE"),
+                (
+                    lambda net, ids, n, y, *more: trained(
+                        net, ids, n, y.flip(0), *more
+                    ),
+                    "labels[rows]",
+                ),
+                (that_diverges, "became nan"),
+                (peeking, "reads `HELD_LABELS`"),
+                (lambda net, ids, *more: trained(net, ids.zero_(), *more), "changed"),
+            )
         ],
+        solution=with_parts,
     ),
     "blend": Answers(
-        right=[blended(ranks), blended(logarithms)],
+        right=[blended(by_logarithms), blended(by_torch)],
         wrong=[
             (blended(answer), words)
             for answer, words in (
-                (lambda *tables: sum(tables), "drown"),
-                (lambda *tables: tables[0], "network alone"),
-                (lambda *tables: tables[1], "neighbours alone"),
-                (lambda *tables: sum(tables).argmax(axis=1), "one a nationality"),
-                (lambda *tables: ranks(*tables).argsort(axis=0), "asked beside"),
-                (lambda *tables: np.exp(99 * tables[2]), "not finite"),
-                (lambda s, v, m: ranks(s, v, np.exp(m, out=m)), "changed `m` itself"),
-                (lambda *t: STACKED.predict_proba(np.hstack(t)), "`STACKED`, which"),
+                (lambda *tables: sum(tables), "Rows add up to"),
+                (lambda *tables: tables[0], "the network alone"),
+                (lambda *tables: (tables[1] > 0.2) + 0.0, "Rows add up to"),
                 (
-                    lambda *t, learned=STACKED.coef_.T: np.hstack(t) @ learned,
-                    "a default",
+                    lambda s, v, m: np.eye(23)[(s + v).argmax(axis=1)],
+                    "the probability 0",
                 ),
-                (lambda *tables: np.eye(5)[TRUTH], "reads `TRUTH`"),
+                (lambda *tables: by_logarithms(*tables).argmax(axis=1), "one a nation"),
+                (lambda *t: to_rows(t[2] - t[2].mean(axis=0)), "asked beside"),
+                (lambda *tables: np.exp(999 * tables[2]), "not finite"),
+                (lambda s, v, m: by_logarithms(s, v, np.exp(m, out=m)), "changed `m`"),
+                (lambda *tables: to_rows(40 * tables[2]), "linear machine alone"),
+                (learned_by_heart, "too sure"),
             )
         ],
         solution=blended,
