@@ -123,6 +123,8 @@ def _sizes(options: argparse.Namespace) -> list[str]:
 
 def _command(options: argparse.Namespace, name: str) -> str:
     words = ["course bench 5 --garment-tables", name, f"--seeds {options.seeds}"]
+    if name == "recipes" and options.original_epochs < ORIGINAL_EPOCHS:
+        words.append(f"--original-epochs {options.original_epochs}")
     return " ".join([*words, *_sizes(options), "--store"])
 
 

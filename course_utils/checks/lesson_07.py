@@ -367,7 +367,10 @@ def _found_and_true() -> list[Case]:
         # The first query misses none of its neighbours, the next one, then two, ….
         found = [row[n % (k + 1) :][:k] for n, row in enumerate(rows)]
         cases.append(Case(rng.permuted(found, axis=1), rows[:, :k]))
-    return cases
+    # An index that found too few fills up with -1.
+    found, true = (array.copy() for array in cases[0].arguments)
+    found[:, -3:] = -1
+    return [*cases, Case(found, true)]
 
 
 @reference(
@@ -395,6 +398,10 @@ def _found_and_true() -> list[Case]:
         ),
         "You divide by the union of both sets; recall divides by the k true ones.": (
             lambda f, t: np.mean(recall_of_each(f, t) / (2 - recall_of_each(f, t)))
+        ),
+        "You divide by the different numbers that were found; recall divides by the k "
+        "true ones.": lambda f, t: np.mean(
+            [len({*a} & {*b}) / len({*a}) for a, b in zip(f, t, strict=True)]
         ),
         "A hit is not all of them: count each.": lambda f, t: np.mean(
             recall_of_each(f, t) > 0

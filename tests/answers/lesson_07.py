@@ -264,6 +264,25 @@ class Anew:
         return np.array([*self.rows, -1])[graph.search(queries, k)[1]]
 
 
+def centres_its_queries(self, queries, k):
+    queries -= 1
+    return ExactWhenFew.search(self, queries + 1, k)
+
+
+def takes_the_last(self, queries, k):
+    found = ExactWhenFew.search(self, queries, k)
+    return np.where(found < 0, self.ids[-1], found)
+
+
+def builds_at_each_removal(self, ids):
+    if not np.isin(ids, self.ids[self.held]).any():
+        return
+    Marked.remove(self, ids)
+    graph = faiss.IndexHNSWFlat(self.n_columns, 16)
+    graph.add(self.graph.reconstruct_n(0, len(self.ids)))
+    self.graph = graph
+
+
 def variant(of=ExactWhenFew, **methods):
     """A class with some methods replaced."""
     return on_pictures(type("Variant", (of,), methods))
@@ -395,6 +414,9 @@ ANSWERS = {
             (on_pictures(Marked), "build anew when most are marks"),
             (on_pictures(Anew), "Do not build anew for each change"),
             (variant(add=Marked.append), "old row of 70"),
+            (variant(search=centres_its_queries), "search changed an array"),
+            (variant(search=takes_the_last), "which as a position is the last"),
+            (variant(remove=builds_at_each_removal), "Removing fifty rows"),
             (variant(remove=lambda self, ids: None), "id 5, which is not held"),
             (variant(add=adds_what_it_knows, remove=known_only), "are to be ignored"),
             (
