@@ -77,6 +77,13 @@ ROWS = (
         "04_animals",
     ),
     Row(
+        5,
+        "Fashion-MNIST, accuracy of kNN on 32 numbers",
+        "{original, extrapolated *} after 50 epochs",
+        "{course, 11 epochs, mean}",
+        "05_recipes",
+    ),
+    Row(
         8,
         "AG News, precision@10 of a search",
         "none on a test set with true labels; raw vectors: {none: raw vectors}",

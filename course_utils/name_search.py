@@ -327,5 +327,5 @@ def ask_another_process(path: Path, vector: np.ndarray, n_neighbors: int) -> lis
     """
     given = [str(path), json.dumps(vector.tolist()), str(n_neighbors)]
     command = [sys.executable, "-c", READER, *given]
-    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    ran = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     return [int(row) for row in ran.stdout.split()]
