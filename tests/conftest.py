@@ -287,3 +287,13 @@ def clone(origin, tmp_path):
     from tests.support import term
 
     return term.make_clone(origin, tmp_path / "clone")
+
+
+@pytest.fixture(autouse=True)
+def environment_as_before(monkeypatch):
+    """Undo what `course lab` sets in its process, which becomes JupyterLab."""
+    for name in ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH", "PATH"):
+        before = os.environ.get(name)
+        monkeypatch.setenv(name, before or "")
+        if before is None:
+            monkeypatch.delenv(name)

@@ -63,8 +63,6 @@ def started(monkeypatch):
 
     calls = []
     monkeypatch.setattr(LabApp, "launch_instance", calls.append)
-    for name in ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH"):
-        monkeypatch.setenv(name, "theirs")  # and back again after the test
     return calls
 
 
@@ -72,7 +70,6 @@ def started(monkeypatch):
 def work(tmp_path, monkeypatch):
     """A folder for a student's copies, away from the checkout."""
     monkeypatch.setenv("COURSE_WORK", str(tmp_path / "work"))
-    monkeypatch.setenv("PATH", os.environ["PATH"])  # `course lab` changes it
     return tmp_path / "work"
 
 

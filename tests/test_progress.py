@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from pathlib import Path
 
 from course_tools import cli
@@ -231,7 +230,6 @@ def here(clone, monkeypatch):
     monkeypatch.setattr(places, "ROOT", clone)
     monkeypatch.delenv("COURSE_WORK", raising=False)
     monkeypatch.chdir(clone)
-    monkeypatch.setenv("PATH", os.environ["PATH"])  # `course lab` changes it
     return clone
 
 
