@@ -115,7 +115,7 @@ def _switched_off(places: Places) -> str:
         return f"Solutions are switched off here: {SWITCH} is set."
     config = places.notebooks.parent / CONFIG
     if config.exists() and _setting(config) is False:
-        return f"Whoever teaches this course switched solutions off in {CONFIG}."
+        return f"Your instructor switched solutions off in {CONFIG}."
     return ""
 
 
