@@ -107,7 +107,7 @@ def run(options: argparse.Namespace) -> None:
 
     draws = [unknown_names(lesson, seed, few) for seed in seeds]
     title = "names of nationalities held out"
-    show("06_unknown", title, UNKNOWN_COLUMNS, spread(draws))
+    show("06_unknown", title, UNKNOWN_COLUMNS, unknown_table(draws))
     show("06_unseen", title, UNSEEN_COLUMNS, compare_nearest(draws))
     for name, (source, title) in SOURCES.items():
         try:
@@ -409,7 +409,7 @@ def unknown_names(
     return found
 
 
-def spread(draws: Draws) -> list[list[str]]:
+def unknown_table(draws: Draws) -> list[list[str]]:
     """Give the mean of each number of `UNKNOWN_COLUMNS`, with its interval over draws.
 
     Parameters
