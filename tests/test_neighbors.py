@@ -82,6 +82,7 @@ def recall(found, true):
 SETS_N_COMPONENTS = dict.fromkeys(
     (
         "check_dont_overwrite_parameters",
+        "check_fit2d_1feature",
         "check_fit2d_1sample",
         "check_fit2d_predict1d",
         "check_methods_subset_invariance",

@@ -10,6 +10,7 @@ from course_utils.neighbors._links import link_the_lost
 from course_utils.neighbors._parameters import DEFAULTS
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 PCA_ROWS = 20_000  # rows that the directions are learned from
 BYTES = 255.0
@@ -42,7 +43,8 @@ class Reranked(Faiss):
     @classmethod
     def build(cls, rows, kind, metric, settings, threads):
         faiss = cls.library()
-        matrix, offset = _directions(rows, settings)
+        with threadpool_limits(threads):  # of what computes the directions
+            matrix, offset = _directions(rows, settings)
         with omp_threads(faiss, threads):
             for storage in (settings["storage"], "float32"):
                 codes = settings | {"storage": storage}
