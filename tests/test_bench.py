@@ -239,7 +239,7 @@ def test_a_tiny_run_of_lesson_07_prints_its_five_tables(tmp_path):
         assert float(recall) > 0.9
         assert len(intervals) == 3 and all(re.fullmatch(interval, i) for i in intervals)
     assert plot.stat().st_size > 1_000
-    assert re.search(rf"5,000 × 64 +[\d.]+ +[\d.]+ +{interval}", text)
+    assert re.search(rf"1,000 × 64 +[\d.]+ +[\d.]+ +{interval}", text)
     assert "2,000 32-dimensional vectors in 1,000 clusters" in text
     assert re.search(r"Peak memory of this whole run: [\d.]+ GB", text)
 

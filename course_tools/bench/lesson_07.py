@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
         raise UsageError("--repeats takes 2 or more, --threads 1 or more.")
 
     _breast_cancer()
-    _rule()
+    _rule(options.pictures or options.vectors)
     _fashion(options)
     _many(options.vectors)
 
@@ -167,11 +167,11 @@ def _votes(x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray) -> None
     )
 
 
-def _rule() -> None:
+def _rule(most: int) -> None:
     """Compare what `index="auto"` chooses between, at sizes around its bound."""
     rng = np.random.default_rng(0)
     rows = []
-    for n in (1_000, EXACT_ROWS, 4 * EXACT_ROWS):
+    for n in [n for n in (EXACT_ROWS // 5, EXACT_ROWS, 4 * EXACT_ROWS) if n <= most]:
         for d in (8, 64, 784):
             centres = rng.normal(size=(50, d))
             X = (centres[rng.integers(50, size=n + ASKED)]).astype(np.float32)
