@@ -74,7 +74,7 @@ def _indexed_once(answer: Answer) -> None:
 
 
 # A product with a sparse matrix takes a few times as long as indexing, a loop hundreds.
-TOO_SLOW = 25
+TOO_SLOW = 12
 
 
 def _times_as_long(work: Callable[[], Any], beside: Callable[[], Any]) -> float:
