@@ -73,7 +73,7 @@ def _indexed_once(answer: Answer) -> None:
         )
 
 
-# A product with a sparse matrix takes a few times as long as indexing, a loop hundreds.
+# A product with a sparse matrix takes up to twice as long as indexing, a loop 30 times.
 TOO_SLOW = 12
 
 
