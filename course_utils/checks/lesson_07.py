@@ -497,7 +497,9 @@ def choose_index(answer: Answer, rows: np.ndarray, queries: np.ndarray) -> str:
 
 
 def _what_next(model: Any, recall: float, lighter: float) -> str:
-    kind = "annoy" if model.backend == "annoy" else model.index or "hnsw"
+    kind = "hnsw" if model.index == "auto" else model.index
+    if model.backend == "annoy":
+        kind = "annoy"
     if kind == "flat":
         return "That is the flat index itself: choose one that looks at fewer rows."
     if recall < RECALL_BAR:
