@@ -156,9 +156,11 @@ def test_items_that_meet_end_near_each_other():
     assert report[-1][1] < report[0][1]
 
 
-def test_a_rate_that_is_too_high_is_named():
-    with pytest.raises(ValueError, match="diverged with rate 0.5"):
-        train_skip_gram(_sequences(400), 20, dimensions=8, epochs=20, rate=0.5)
+def test_diverged_training_is_named():
+    model = SkipGram(20, 4)
+    torch.nn.init.constant_(model.centers.weight, float("inf"))
+    with pytest.raises(ValueError, match="diverged with rate 0.5; choose a lower"):
+        fit_skip_gram(model, _sequences(), epochs=1, rate=0.5)
 
 
 def test_a_seed_gives_the_same_table_again():
