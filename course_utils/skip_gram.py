@@ -21,6 +21,8 @@ from torch import nn
 # Tokens that share their negatives, and such blocks in one update: small blocks cost
 # less in products, large updates less in Python.
 BLOCK, BLOCKS = 32, 32
+# How much gradients that fall on one row in one update shorten its step.
+DAMPING = 0.1
 
 Report = Callable[[int, float], Any]
 
@@ -367,8 +369,9 @@ class _Step:
     def go(self, rate: float, n_negatives: int) -> None:
         """Add the gradients to the tables.
 
-        A row with gradients of n pairs moves by rate / (1 + rate * n) times their sum:
-        nearly the sum for few pairs, and never farther than their mean.
+        A row with gradients of n pairs moves by rate / (1 + DAMPING * rate * n) times
+        their sum: nearly all of it for few pairs, and never farther than ten times
+        their mean.
         """
         weight = torch.empty_like(self.scores)
         weight[:, :, : self.length] = self.true
@@ -381,7 +384,7 @@ class _Step:
             (*self.of(1), weight.sum(1), torch.bmm(slope.mT, self.center)),
         ):
             pairs = table.new_zeros(len(table)).index_add_(0, rows, total.reshape(-1))
-            steps = -rate / (1 + rate * pairs.index_select(0, rows))
+            steps = -rate / (1 + DAMPING * rate * pairs.index_select(0, rows))
             change = change.view(len(rows), -1) * steps[:, None]
             # Twice as fast here as index_add_, which does the same.
             table.scatter_add_(0, rows[:, None].expand_as(change), change)

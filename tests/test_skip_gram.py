@@ -94,7 +94,7 @@ def test_an_update_is_the_gradient_of_the_loss_over_pairs():
         ),
     ]
     expected = [
-        t.weight - rate / (1 + rate * n[:, None]) * t.weight.grad
+        t.weight - rate / (1 + skip_gram.DAMPING * rate * n[:, None]) * t.weight.grad
         for t, n in zip(model.children(), pairs, strict=True)
     ]
 
