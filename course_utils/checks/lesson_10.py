@@ -51,7 +51,9 @@ def _parts(places: Any, n_val: int, n_test: int) -> Any:
     return np.where(places < n_test, 2, np.where(places < n_test + n_val, 1, 0))
 
 
-def _leak(got: Any, expected: Any, user: Any, time: Any, n_val: int, n_test: int) -> Any:
+def _leak(
+    got: Any, expected: Any, user: Any, time: Any, n_val: int, n_test: int
+) -> Any:
     """Name the leak of a split, if it has one."""
     if got.shape != expected.shape:
         return "I expected one number a rating, in the order of the rows."
@@ -227,9 +229,7 @@ def _triples() -> list[Case]:
     made = []
     for seed, shape, scale, decay in ((3, (5, 4), 1, 0.1), (4, (8, 3), 0.7, 0.01)):
         rng = np.random.default_rng(seed)
-        three = [
-            torch.tensor(scale * rng.normal(size=shape)).float() for _ in range(3)
-        ]
+        three = [torch.tensor(scale * rng.normal(size=shape)).float() for _ in range(3)]
         given = f"three tables of shape {shape} and decay = {decay}"
         made.append(Case(*three, decay, given=given))
     far = [torch.tensor([[20.0, 0.0]]), torch.tensor([[-10.0, 0.0]])]
