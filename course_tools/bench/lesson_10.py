@@ -1,14 +1,16 @@
 """Lesson 10: recommenders on MovieLens 100K, several seeds, folds and splits.
 
 The models are the notebook's own: the cells tagged ``recipe``. Beside them runs the
-library `implicit` (github.com/benfred/implicit, MIT), where it is installed: with
-``pip install --target FOLDER implicit`` and ``PYTHONPATH=FOLDER`` nothing of the course's
-environment changes. Nothing is chosen here: all settings are those of the lesson.
+library `implicit` (github.com/benfred/implicit, MIT), where it is installed: after
+``pip install --no-deps --target FOLDER implicit==0.7.3``, ``PYTHONPATH=FOLDER`` lets it
+be found, and nothing of the course's environment changes. Nothing is chosen here: all
+settings are those of the lesson.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,7 +39,7 @@ COLD = (
 SPLITS = ("split and system", "HR@10", "nDCG@10", "recall@10", "published")
 BASE = "predicted popularity"
 # RecBole's documents, for BPR: `README.md` and `docs/source/get_started` of its
-# repository; the range is over three places that print a result of the default settings.
+# repository. Range over three places that print a result of the default settings.
 RECBOLE = "HR 0.761 to 0.795, nDCG 0.277 to 0.292, recall 0.237 to 0.252"
 Scores = dict[str, np.ndarray]
 
@@ -174,21 +176,23 @@ def libraries(seen: np.ndarray, seed: int) -> dict[str, np.ndarray]:
         Scores by system; empty, said once, where the library is missing.
     """
     try:
-        from implicit.bpr import BayesianPersonalizedRanking
-        from implicit.nearest_neighbours import CosineRecommender
+        bpr_module = importlib.import_module("implicit.bpr")
+        neighbors = importlib.import_module("implicit.nearest_neighbours")
     except ImportError:
         print("Without implicit, which is not installed.", flush=True)
         return {}
     from scipy.sparse import csr_matrix
 
     rows = csr_matrix(seen)
-    bpr = BayesianPersonalizedRanking(
+    bpr = bpr_module.BayesianPersonalizedRanking(
         factors=64, iterations=100, random_state=seed, num_threads=1
     )
     bpr.fit(rows, show_progress=False)
     made = {"implicit: BPR": bpr.user_factors @ bpr.item_factors.T}
     if not seed:
-        cosine = CosineRecommender(K=321)  # each film counts as its own neighbour
+        cosine = neighbors.CosineRecommender(
+            K=321
+        )  # each film counts as its own neighbour
         cosine.fit(rows, show_progress=False)
         made["implicit: item-kNN"] = seen @ cosine.similarity.toarray().T
     return made

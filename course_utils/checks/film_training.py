@@ -65,8 +65,8 @@ def _lead(first: np.ndarray, second: np.ndarray) -> Interval:
         "`torch.randperm(len(users), generator=generator).split(BATCH)`.",
         "Make the generator and `torch.optim.Adam(tables.parameters(), lr=RATE)` "
         "before the loops; `torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, "
-        "n_steps)` lets the rate fall. For each batch draw `other = unseen(users[rows], "
-        "seen, generator)`.",
+        "n_steps)` lets the rate fall. For each batch draw `other = "
+        "unseen(users[rows], seen, generator)`.",
         "`loss = bpr_loss(tables.users(users[rows]), tables.films(films[rows]), "
         "tables.films(other), DECAY)`, then `optimiser.zero_grad()`, "
         "`loss.backward()`, `optimiser.step()`.",

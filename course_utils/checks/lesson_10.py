@@ -196,13 +196,18 @@ def _off(table: Any) -> Any:
             lambda seen, penalty: _inverse(seen, penalty) @ (seen.T @ seen),
         ),
         "Nothing was divided by the diagonal of P.": _weights(lambda p: _off(-p)),
+        "The penalty has no part in it: add penalty * np.eye(n_films) to the table.": (
+            lambda seen, penalty: _off(
+                (lambda p: -p / np.diag(p))(np.linalg.pinv(seen.T @ seen))
+            )
+        ),
         "The penalty stands on the diagonal alone: penalty * np.eye(n_films).": (
             lambda seen, penalty: _off(
                 (lambda p: -p / np.diag(p))(np.linalg.pinv(seen.T @ seen + penalty))
             )
         ),
         "Those are scores of the users; I asked for the weights between films.": (
-            lambda seen, penalty: seen @ ease.__wrapped__(seen, penalty)
+            lambda seen, penalty: seen @ _ease(seen, penalty)
         ),
     },
     advice="Without the penalty, the table of a film that nobody has seen has no "
@@ -213,6 +218,10 @@ def _off(table: Any) -> Any:
 )
 def ease(seen: np.ndarray, penalty: float) -> np.ndarray:
     """Regress each film on the others, one by one."""
+    return _ease(seen, penalty)
+
+
+def _ease(seen: np.ndarray, penalty: float) -> np.ndarray:
     n_films, seen = seen.shape[1], seen.astype(float)
     weights = np.zeros((n_films, n_films))
     for film in range(n_films):
@@ -252,7 +261,7 @@ def _bpr(
     size: Callable[[Any], Any] = lambda x: (x**2).sum(axis=1),
     over: Any = np.mean,
 ) -> Any:
-    """The loss in NumPy, or with a mistake in one of its parts."""
+    """Compute the loss in NumPy, or with a mistake in one of its parts."""
     p, i, j = (np.asarray(x.detach(), float) for x in (user, liked, other))
     margin = (p * (i - j)).sum(axis=1)
     return over(gap(margin) + decay * (size(p) + size(i) + size(j)))
@@ -348,7 +357,7 @@ def _known() -> list[Case]:
             lambda seen, known: np.array([seen[:, f].any(axis=1).sum() for f in known])
         ),
         "Count the user too: who is alone has 1, not 0.": (
-            lambda seen, known: matches.__wrapped__(seen, known) - 1
+            lambda seen, known: _matches(seen, known) - 1
         ),
         "Those are viewings of the films, added up; count users who have all.": (
             lambda seen, known: np.array([seen[:, f].sum() for f in known])
@@ -357,7 +366,7 @@ def _known() -> list[Case]:
             lambda seen, known: np.array([seen[:, f].all(axis=1) for f in known])
         ),
         "I asked for counts, not for who is alone.": (
-            lambda seen, known: (matches.__wrapped__(seen, known) == 1).astype(int)
+            lambda seen, known: (_matches(seen, known) == 1).astype(int)
         ),
     },
     passed="A list of things is a name, once it is long enough that nobody else has "
@@ -365,6 +374,10 @@ def _known() -> list[Case]:
 )
 def matches(seen: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Compare sets."""
+    return _matches(seen, known)
+
+
+def _matches(seen: np.ndarray, known: np.ndarray) -> np.ndarray:
     lists = [set(np.flatnonzero(row).tolist()) for row in seen]
     wanted = [set(films.tolist()) for films in known]
     return np.array([sum(one <= other for other in lists) for one in wanted])
