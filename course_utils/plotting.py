@@ -156,7 +156,7 @@ def draw_history(history: Mapping[str, Sequence[float]]) -> Figure:
 
 
 def live_curve(finding: str, unit: str, level: tuple[str, float] | None = None) -> Any:
-    """Make a Keras callback that redraws each batch's loss every two seconds.
+    """Make a Keras callback that redraws each batch's loss every four seconds.
 
     Keras reports a running mean; it is turned back into each batch's own loss.
 
@@ -200,7 +200,7 @@ def live_curve(finding: str, unit: str, level: tuple[str, float] | None = None) 
         before = told["sum"] if batch else 0.0
         told["sum"] = logs["loss"] * (batch + 1)
         losses.append(told["sum"] - before)
-        if time.monotonic() - told["drawn"] > 2:
+        if time.monotonic() - told["drawn"] > 4:
             redraw()
             told["drawn"] = time.monotonic()
 

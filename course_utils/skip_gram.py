@@ -273,6 +273,11 @@ def fit_skip_gram(
     -------
     int
         Pairs trained on, all epochs together.
+
+    Raises
+    ------
+    ValueError
+        When a setting or an id is out of range, no item occurs, or training diverges.
     """
     tables = model.centers.weight.detach(), model.contexts.weight.detach()
     items, where = _flat(sequences)
@@ -296,8 +301,11 @@ def fit_skip_gram(
             step.go(rate * (1 - 0.996 * done), n_negatives)
             if number % 16 == 0 and step.n_pairs:
                 losses.append(step.loss(n_negatives))
+        loss = float(np.mean(losses)) if losses else 0.0
+        if not np.isfinite(loss):
+            raise ValueError(f"training diverged with rate {rate}; choose a lower one")
         if report is not None:
-            report(epoch + 1, float(np.mean(losses)) if losses else float("nan"))
+            report(epoch + 1, loss)
     return n_pairs
 
 

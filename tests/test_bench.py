@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import re
 import subprocess
@@ -15,11 +16,13 @@ from course_tools.bench import (
     lesson_05,
     lesson_06,
     lesson_08,
+    lesson_09,
+    word2vec,
 )
 from course_tools.cli import main
 from course_tools.lessons import ROOT
 from course_utils.data import encode_sentences, load_news
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, UsageError
 from course_utils.evaluation import mean_interval
 
 import nbformat
@@ -338,3 +341,50 @@ def test_lesson_03_shows_each_start_by_itself():
     first, second = lesson_03.by_start(truth, better, worse)
     assert first == ["start 0", "0.000 [0.000, 0.000]", "0.000 [0.000, 0.000]"]
     assert second[:1] == ["start 1"] and second[1].startswith("0.200 [0.1")
+
+
+def test_word_vectors_are_compared_and_a_table_a_question_is_kept(monkeypatch, capsys):
+    """Both programs are the course's here: gensim is not installed for a test."""
+
+    def train(self, who, apart=None, **changed):
+        settings = lesson_09.SETTINGS | {"dimensions": 16, "epochs": 1} | changed
+        texts = word2vec.read_texts(self.texts)
+        settings["seed"] += who == "gensim"
+        return word2vec.train_ours(texts, self.n_words, **settings | {"epochs": 1})
+
+    monkeypatch.setattr(lesson_09.Trainer, "train", train)
+    monkeypatch.setattr(lesson_09.Trainer, "install_gensim", lambda self: None)
+    kept = {}
+    monkeypatch.setattr(
+        lesson_09,
+        "store",
+        lambda name, command, columns, rows: kept.update({name: rows}),
+    )
+    lesson_09.run(argparse.Namespace(reviews=150, seeds=1))
+    assert [row[0] for row in kept["09_gensim"]] == [
+        "skip-gram, 5 epochs",
+        "gensim, 5 epochs",
+        "first minus second",
+    ]
+    assert len(kept["09_word_vectors"]) == 5 and len(kept["09_windows"]) == 3
+    assert [float(row[1]) for row in kept["09_weat"]] == [1.81, 1.53, 1.5, 1.24, 1.06]
+    said = capsys.readouterr().out
+    assert "150 reviews" in said and "covered" in said
+
+
+def test_gensim_is_pinned_by_digests_and_its_absence_is_named(monkeypatch, tmp_path):
+    pins = lesson_09.PINS.read_text()
+    assert re.findall(r"^(\w+)==", pins, re.M) == ["gensim", "smart_open", "wrapt"]
+    assert len(re.findall(r"--hash=sha256:[0-9a-f]{64}", pins)) == 25
+    trainer = lesson_09.Trainer(tmp_path, [np.array([1, 2]), np.array([0])], 3)
+    texts = word2vec.read_texts(trainer.texts)
+    assert [row.tolist() for row in texts] == [[1, 2], [0]]
+    failed = subprocess.CompletedProcess([], 1, "", "no network\n")
+    monkeypatch.setattr(lesson_09.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(CourseError, match="gensim could not be installed: no network"):
+        trainer.install_gensim()
+
+
+def test_too_few_reviews_are_refused():
+    with pytest.raises(UsageError, match="--reviews takes 100 or more"):
+        lesson_09.run(argparse.Namespace(reviews=20, seeds=1))

@@ -138,22 +138,29 @@ def test_noise_draws_rare_items_more_often_than_they_occur():
 
 def test_items_that_meet_end_near_each_other():
     report = []
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(0, 50, 20) + 50 * (row % 2) for row in range(400)]
     table = train_skip_gram(
-        _sequences(400),
-        21,
+        rows,
+        101,
         dimensions=8,
-        window=5,
         epochs=20,
         subsample=0,
-        rate=0.05,
         report=lambda *line: report.append(line),
     )
-    unit = table[:20] / np.linalg.norm(table[:20], axis=1, keepdims=True)
+    unit = table[:100] / np.linalg.norm(table[:100], axis=1, keepdims=True)
     near = unit @ unit.T
-    assert table.shape == (21, 8) and table.dtype == np.float32
-    assert near[:10, :10].mean() > near[:10, 10:].mean() + 0.5
+    assert table.shape == (101, 8) and table.dtype == np.float32
+    assert near[:50, :50].mean() > near[:50, 50:].mean() + 0.5
     assert [line[0] for line in report] == list(range(1, 21))
     assert report[-1][1] < report[0][1]
+
+
+def test_diverged_training_is_named():
+    model = SkipGram(20, 4)
+    torch.nn.init.constant_(model.centers.weight, float("inf"))
+    with pytest.raises(ValueError, match="diverged with rate 0.5; choose a lower"):
+        fit_skip_gram(model, _sequences(), epochs=1, rate=0.5)
 
 
 def test_a_seed_gives_the_same_table_again():

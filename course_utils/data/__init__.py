@@ -18,12 +18,14 @@ from course_utils.data.pretrained import (
 from course_utils.data.reuters import load_reuters, reuters_topics
 from course_utils.data.sentences import encode_sentences, load_sentence_encoder
 from course_utils.data.surnames import load_surnames, romanise, surname_nationalities
+from course_utils.data.word_pairs import load_analogies, load_word_pairs
 
 __all__ = [
     "FASHION_MNIST_CLASSES",
     "NEWS_DESKS",
     "decode_predictions",
     "encode_sentences",
+    "load_analogies",
     "load_fashion_mnist",
     "load_garment_vectors",
     "load_glove",
@@ -36,6 +38,7 @@ __all__ = [
     "load_reuters",
     "load_sentence_encoder",
     "load_surnames",
+    "load_word_pairs",
     "reuters_topics",
     "romanise",
     "scale_pixels",
