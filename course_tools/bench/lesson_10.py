@@ -81,6 +81,8 @@ def run(options: argparse.Namespace) -> None:
     seeds = range(max(options.seeds, 2))
     lesson = prepared()
     command = f"course bench 10 --seeds {len(seeds)} --store"
+    if options.folds < N_FOLDS:
+        command += f" --folds {options.folds}"
     for name, title, columns, rows in (
         ("10_warm", "the last five films of each user", WARM, warm(lesson, seeds)),
         ("10_splits", "other splits", SPLITS, splits(lesson)),
