@@ -40,7 +40,7 @@ SPLITS = ("split and system", "HR@10", "nDCG@10", "recall@10", "published")
 BASE = "predicted popularity"
 # RecBole's documents, for BPR: `README.md` and `docs/source/get_started` of its
 # repository. Range over three places that print a result of the default settings.
-RECBOLE = "HR 0.761 to 0.795, nDCG 0.277 to 0.292, recall 0.237 to 0.252"
+RECBOLE = "HR .761-.795, nDCG .277-.292, recall .237-.252"
 Scores = dict[str, np.ndarray]
 
 

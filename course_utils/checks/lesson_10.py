@@ -133,8 +133,8 @@ def _reversed_rows(user: Any, time: Any, n_val: int, n_test: int) -> Any:
     },
     slip=_leak,
     exact=True,
-    passed="Nobody is asked about a film that was rated before one that the model "
-    "has learned from.",
+    passed="Nobody is asked about a film that they rated before one of theirs that the "
+    "model learns from.",
 )
 def split_by_time(
     user: np.ndarray, time: np.ndarray, n_val: int = 5, n_test: int = 5
