@@ -17,6 +17,7 @@ from course_tools.bench import (
     lesson_06,
     lesson_08,
     lesson_09,
+    lesson_10,
     word2vec,
 )
 from course_tools.cli import main
@@ -397,3 +398,45 @@ def test_gensim_is_pinned_by_digests_and_its_absence_is_named(monkeypatch, tmp_p
 def test_too_few_reviews_are_refused():
     with pytest.raises(UsageError, match="--reviews takes 100 or more"):
         lesson_09.run(argparse.Namespace(reviews=20, seeds=1))
+
+
+def test_a_tiny_run_of_lesson_10_keeps_three_tables(monkeypatch, capsys):
+    """One epoch of everything, and no library beside it."""
+    lesson = bench.recipe(10)
+    fit_bpr, towers, skip_gram = (
+        lesson[name] for name in ("fit_bpr", "train_towers", "train_skip_gram")
+    )
+    lesson["fit_bpr"] = lambda seen, seed=0: fit_bpr(seen, 1, seed)
+    lesson["train_towers"] = lambda *given, seed: towers(*given, epochs=1, seed=seed)
+    lesson["train_skip_gram"] = lambda *given, **named: skip_gram(
+        *given, **named | {"epochs": 1}
+    )
+    monkeypatch.setattr(lesson_10, "recipe", lambda number: lesson)
+    monkeypatch.setitem(sys.modules, "implicit.bpr", None)
+    kept = []
+    monkeypatch.setattr(lesson_10, "store", lambda *given: kept.append(given))
+    assert main(["bench", "10", "--seeds", "2", "--folds", "2"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "" and "Without implicit, which is not installed" in said.out
+    assert [name for name, *_ in kept] == ["10_warm", "10_splits", "10_cold"]
+    for _, command, columns, rows in kept:
+        assert command == "course bench 10 --seeds 2 --store --folds 2"
+        assert {len(row) for row in rows} == {len(columns)}
+    warm, splits, cold = ({row[0]: row[1:] for row in rows} for *_, rows in kept)
+    # What draws nothing at random does not depend on the epochs.
+    assert [one[:5] for one in warm["popularity"][:2]] == ["0.318", "0.065"]
+    assert set(warm) == {
+        "popularity",
+        "item-kNN",
+        "EASE",
+        "BPR, 2 seeds",
+        "item2vec, 2 seeds",
+    }
+    assert splits["random tenth: BPR"][-1] and not splits["last film: BPR"][-1]
+    assert cold["predicted popularity"][1:] == ["", ""]
+
+
+@pytest.mark.parametrize("arguments", [["--seeds", "0"], ["--folds", "1"]])
+def test_wrong_options_of_lesson_10_are_one_sentence(arguments, capsys):
+    assert main(["bench", "10", *arguments]) != 0
+    assert capsys.readouterr().err.count("\n") == 1

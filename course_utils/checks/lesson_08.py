@@ -443,4 +443,4 @@ def choose_threshold(confidence: Any, right: Any, candidates: Any, wanted: Any) 
     return _threshold(confidence, right, candidates, wanted)
 
 
-summary = summary_of(__name__, look_back="Eight lessons, one table")
+summary = summary_of(__name__)

@@ -25,6 +25,7 @@ TITLES = {
     "07_fast_neighbors": "Fast neighbours",
     "08_similarity_search": "From raw stories to a tuned similarity search",
     "09_word_vectors": "Word vectors from raw text",
+    "10_recommender": "Embeddings of things: a recommender",
 }
 
 MARKS = {Outcome.PASSED: "✅", Outcome.TRIED: "🔶", Outcome.OPEN: "⬜"}

@@ -6,6 +6,7 @@ from course_utils.data.fashion_mnist import (
     load_garment_vectors,
 )
 from course_utils.data.imdb import load_imdb
+from course_utils.data.movielens import load_movielens
 from course_utils.data.news import NEWS_DESKS, load_news
 from course_utils.data.photos import load_photo_credits, load_photos
 from course_utils.data.pretrained import (
@@ -30,6 +31,7 @@ __all__ = [
     "load_glove",
     "load_imdb",
     "load_mobilenet_v2",
+    "load_movielens",
     "load_news",
     "load_photo_credits",
     "load_photos",
