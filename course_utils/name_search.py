@@ -1,4 +1,4 @@
-"""Search among surnames: letters read, votes tuned, strangers, another process."""
+"""Search among surnames: letters read, votes tuned, unseen nationalities, processes."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def nearest_cosine(vectors: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.concatenate([(part @ known.T).max(axis=1) for part in parts])
 
 
-def strangers(
+def names_of_only(
     names: np.ndarray, labels: np.ndarray, held_out: np.ndarray
 ) -> np.ndarray:
     """Rows of held-out nationalities, without names that another one has too.

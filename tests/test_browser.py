@@ -197,6 +197,7 @@ NOT_FOR_STUDENTS = """() => [
   ...document.querySelectorAll('.jp-Toolbar-item, .jp-LauncherCard, .lm-TabBar-tab')
 ].map(part => `${part.innerText} ${part.title} ${part.dataset.jpItemName || ''}`)
  .filter(words => /validate|assignment|formgrader|nbdime|git|jupytext/i.test(words))"""
+OPENED = "[...jupyterapp.shell.widgets('main')].map(w => w.context?.path)"
 CONTENTS = "() => document.querySelector('#table-of-contents')?.innerText"
 
 
@@ -212,13 +213,24 @@ def test_jupyterlab_opens_on_the_first_page_with_its_contents_beside_it(desk):
         f"() => ({CONTENTS})()?.includes('When something is wrong')"
     )
     assert desk.page.locator("#table-of-contents").is_visible()
-    opened = "[...jupyterapp.shell.widgets('main')].map(w => w.context?.path)"
-    assert desk.page.evaluate(opened) == [FIRST_PAGE.notebook.name]
+    assert desk.page.evaluate(OPENED) == [FIRST_PAGE.notebook.name]
     assert desk.page.evaluate(NOT_FOR_STUDENTS) == []
     # A picture or a question that comes later would lie over the page.
     assert desk.page.locator(".jp-Dialog, .Toastify__toast").count() == 0
     desk.open(LIGHTEST.notebook.name)
     assert desk.page.evaluate(NOT_FOR_STUDENTS) == []
+
+
+def test_the_address_of_a_folder_opens_on_its_first_page(desk):
+    # As a hub's does, where the student's copies lie below the server's root.
+    folder = desk.lab.folder / "course" / "work"
+    folder.mkdir(parents=True)
+    for name in (FIRST_PAGE.notebook.name, "images"):
+        (folder / name).symlink_to(desk.lab.folder / name)
+    place = f"lab/workspaces/{folder.parent.name}/tree/course/work"
+    desk.page.goto(f"{desk.lab.address}/{place}?token={desk.lab.token}")
+    desk.page.wait_for_function(READY)
+    assert desk.page.evaluate(OPENED) == [f"course/work/{FIRST_PAGE.notebook.name}"]
 
 
 def test_the_first_page_is_worked_through_with_the_keyboard_alone(desk):

@@ -1,4 +1,4 @@
-"""Search among surnames: what was read is said, and strangers share no name."""
+"""Search among surnames: what was read is said, and parts share no name."""
 
 from __future__ import annotations
 
@@ -37,10 +37,14 @@ def test_letters_are_counted_and_a_vector_has_length_1():
     assert np.allclose(np.linalg.norm(made[:2], axis=1), 1) and not made[2].any()
 
 
-def test_strangers_share_no_name_with_other_nationalities():
+def test_names_of_unseen_nationalities_share_no_name_with_other_nationalities():
     names = np.array(["Novak", "Li", "novak", "Kim", "Li"], dtype=object)
     labels = np.array([0, 1, 2, 1, 1])
-    assert name_search.strangers(names, labels, np.array([0, 1])).tolist() == [1, 3, 4]
+    assert name_search.names_of_only(names, labels, np.array([0, 1])).tolist() == [
+        1,
+        3,
+        4,
+    ]
 
 
 def test_the_nearest_cosine_is_the_largest_in_any_batch():

@@ -637,6 +637,11 @@ def test_a_row_outvotes_others_at_its_own_place_in_any_metric(metric):
     assert np.array_equal(model.predict(X), y)
 
 
+def test_parameters_are_named():
+    with pytest.raises(TypeError, match="takes from 1 to 2 positional arguments"):
+        FastANN(3, "distance")
+
+
 def test_many_classes_are_counted_in_blocks(monkeypatch):
     X, _ = blobs(500)
     y = np.arange(500) // 2
@@ -671,7 +676,8 @@ def test_vote_adds_up_each_row_by_itself():
         ({"storage": "uint8", "index": "ivf"}, "means nothing to index='ivf'"),
         ({"storage": "uint8", "metric": "cosine"}, "cannot measure metric='cosine'"),
         ({"weights": "distance", "metric": "dot"}, "weights='distance' needs"),
-        ({"n_trees": 10}, "n_trees means nothing to index='hnsw'"),
+        ({"n_trees": 10}, "index='hnsw'; leave it out, or choose backend='annoy'"),
+        ({"index": "trees"}, "'ivfpq', or backend='annoy'."),
         ({"backend": "annoy", "ef_search": 9}, "ef_search means nothing"),
         ({"index": "flat", "n_probe": 9}, "n_probe means nothing to index='flat'"),
         ({"index": "ivf", "n_bytes": 9}, "choose index='ivfpq'"),

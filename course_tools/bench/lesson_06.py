@@ -383,7 +383,7 @@ def unknown_names(
     right = kept[_ask(lesson, [net], asked)] == y_asked
     sure = [
         lesson["confidences"](net, base, *lesson["to_tensors"](names, index))
-        for names in (x_asked, *(x[lesson["strangers"](x, y, g)] for g in groups))
+        for names in (x_asked, *(x[lesson["names_of_only"](x, y, g)] for g in groups))
     ]
     found = {}
     for measure, own in sure[0].items():
@@ -400,7 +400,7 @@ def unknown_names(
         )
         numbers = UNKNOWN_COLUMNS[1], *UNKNOWN_COLUMNS[3:]
         found[measure] = dict(zip(numbers, values, strict=True))
-    rows = [i for group in groups for i in lesson["strangers"](x, y, group)]
+    rows = [i for group in groups for i in lesson["names_of_only"](x, y, group)]
     machine = lesson["linear_baseline"](x_fit, labels)
     for kind, make in lesson["search_vectors"]([net], machine, index).items():
         near = lesson["nearest_label"](make(x[rows]), y[rows])

@@ -167,9 +167,9 @@ class FastANN(Changes, Stored, Parameters, ClassifierMixin, BaseEstimator):
     def __init__(
         self,
         n_neighbors=5,
+        *,
         n_trees=None,
         metric="euclidean",
-        *,
         backend="faiss",
         index="auto",
         weights="uniform",

@@ -57,7 +57,13 @@ class Parameters:
         if kind not in kinds:
             raise ParameterError(
                 f"index={kind!r} is not offered by backend={self.backend!r}; "
-                f"choose from {', '.join(map(repr, ('auto', *kinds)))}."
+                f"choose from {', '.join(map(repr, ('auto', *kinds)))}"
+                + "".join(
+                    f", or backend={other!r}"
+                    for other, own in INDEXES.items()
+                    if other != self.backend and kind in own
+                )
+                + "."
             )
         if self.metric not in METRICS:
             raise ParameterError(
@@ -125,9 +131,12 @@ class Parameters:
         if value is None:
             return
         if kind not in kinds:
+            offered = [one for one in kinds if one in INDEXES[self.backend]]
+            other = next(b for b, own in INDEXES.items() if set(own) & set(kinds))
+            choice = f"index={' or '.join(map(repr, offered))}"
             raise ParameterError(
                 f"{name} means nothing to index={kind!r}; leave it out, or choose "
-                f"index={' or '.join(map(repr, kinds))}."
+                f"{choice if offered else f'backend={other!r}'}."
             )
         whole = isinstance(value, Integral) and not isinstance(value, bool)
         if not whole or not 0 < value < 2**31:

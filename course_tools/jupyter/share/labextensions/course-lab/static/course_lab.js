@@ -54,15 +54,20 @@
     const { PageConfig } = await load('@jupyterlab/coreutils');
 
     async function openFirstPage(app) {
-      const path = PageConfig.getOption('courseFirstPage');
+      const page = PageConfig.getOption('courseFirstPage');
       const open = [...app.shell.widgets('main')];
-      if (!path || open.some(one => one.context)) return;
-      if (PageConfig.getOption('treePath')) return;
+      if (!page || open.some(one => one.context)) return;
+      // A hub's address names the folder with the lessons.
+      const folder = PageConfig.getOption('treePath');
+      const contents = app.serviceManager.contents;
       try {
-        await app.serviceManager.contents.get(path, { content: false });
+        const { type } = await contents.get(folder, { content: false });
+        const inside = type === 'directory' && (await contents.get(folder)).content;
+        if (!inside || !inside.some(({ name }) => name === page)) return;
       } catch {
-        return;  // this folder has no first page
+        return;  // there is no such folder
       }
+      const path = folder ? `${folder}/${page}` : page;
       await app.commands.execute('docmanager:open', { path });
       open.forEach(launcher => launcher.close());
     }
