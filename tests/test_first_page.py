@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import io
 import re
@@ -11,7 +12,9 @@ from course_utils.checks import lesson_00
 from course_utils.checks.core import ExerciseError
 from tests.courses import cell_named
 from tests.lessons import FIRST_PAGE, student
+from tests.support.term import run
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -70,3 +73,21 @@ def test_the_page_names_the_commands_that_a_learner_needs():
         assert words in text
     assert ".venv/bin/course" in text
     assert "one row per word" in cell_named(student(FIRST_PAGE), "text_vector").source
+
+
+def test_a_check_before_its_answers_cell_is_one_sentence(tmp_path):
+    notebook = copy.deepcopy(student(FIRST_PAGE))
+    check = cell_named(notebook, "check-text_vector")
+    set_up = next(c for c in notebook.cells if c.id == "set-up")
+    answer = cell_named(notebook, "text_vector")
+    other = nbformat.v4.new_code_cell("1 + nowhere")
+    answer.source = answer.source.replace("raise", "return nowhere\n    raise")
+    notebook.cells = [set_up, check, other, answer, copy.deepcopy(check)]
+    notebook.cells[-1].id = "again"
+    ran = run(notebook, tmp_path)
+    (early,), (usual,), (inside,) = [ran.cells[n].outputs for n in (1, 2, 4)]
+    assert early.traceback == [
+        "`text_vector` is not defined: run its cell above, then this one again."
+    ]
+    assert usual.ename == "NameError" and "Traceback" in usual.traceback[1]
+    assert "Your code stopped in line" in " ".join(inside.traceback)
