@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser(with_bench: bool) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="course",
-        description="Embeddings and transfer learning, in eight lessons.",
+        description="Embeddings and transfer learning, lesson by lesson.",
         # Not filled: that would break an address at its hyphens.
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=None if in_checkout() else where_lessons_are(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import re
 import subprocess
@@ -15,11 +16,14 @@ from course_tools.bench import (
     lesson_05,
     lesson_06,
     lesson_08,
+    lesson_09,
+    lesson_10,
+    word2vec,
 )
 from course_tools.cli import main
 from course_tools.lessons import ROOT
 from course_utils.data import encode_sentences, load_news
-from course_utils.errors import CourseError
+from course_utils.errors import CourseError, UsageError
 from course_utils.evaluation import mean_interval
 
 import nbformat
@@ -223,14 +227,23 @@ def test_vectors_of_lesson_06_are_compared_draw_by_draw():
     assert second[2].startswith("+0.100 [+0.100, +0.100")
 
 
-def test_a_tiny_run_of_lesson_07_prints_its_four_tables():
-    lines = course_bench("7", "--pictures", "1200", "--vectors", "2000")
+def test_a_tiny_run_of_lesson_07_prints_its_five_tables(tmp_path):
+    plot = tmp_path / "ratios.png"
+    small = ("--pictures", "1200", "--vectors", "2000", "--repeats", "2")
+    lines = course_bench("7", *small, "--threads", "1", "--speed-plot", str(plot))
     text = "\n".join(lines)
     (flat,) = re.findall(r"FastANN, faiss flat +(0\.\d+)\n", text)
     (exact,) = re.findall(r"scikit-learn, exact +(0\.\d+)\n", text)
     assert flat == exact == "0.947"
     assert "Fashion-MNIST, 1,200 × 784, 1,200 queries" in text
-    assert re.search(r"FastANN\.predict +[\d.]+ +[\d.]+ × the search", text)
+    interval = r"-?[\d.]+ \[-?[\d.]+, -?[\d.]+\]"
+    for name in ("FastANN", "FastANN, uint8", "FastANN, 128 components"):
+        (row,) = re.findall(rf"^{name} {{2,}}[\d.]+ +(.*)", text, re.MULTILINE)
+        recall, _, *intervals = re.split(" {2,}", row)
+        assert float(recall) > 0.9
+        assert len(intervals) == 3 and all(re.fullmatch(interval, i) for i in intervals)
+    assert plot.stat().st_size > 1_000
+    assert re.search(rf"1,000 × 64 +[\d.]+ +[\d.]+ +{interval}", text)
     assert "2,000 32-dimensional vectors in 1,000 clusters" in text
     assert re.search(r"Peak memory of this whole run: [\d.]+ GB", text)
 
@@ -338,3 +351,92 @@ def test_lesson_03_shows_each_start_by_itself():
     first, second = lesson_03.by_start(truth, better, worse)
     assert first == ["start 0", "0.000 [0.000, 0.000]", "0.000 [0.000, 0.000]"]
     assert second[:1] == ["start 1"] and second[1].startswith("0.200 [0.1")
+
+
+def test_word_vectors_are_compared_and_a_table_a_question_is_kept(monkeypatch, capsys):
+    """Both programs are the course's here: gensim is not installed for a test."""
+
+    def train(self, who, apart=None, **changed):
+        settings = lesson_09.SETTINGS | {"dimensions": 16, "epochs": 1} | changed
+        texts = word2vec.read_texts(self.texts)
+        settings["seed"] += who == "gensim"
+        return word2vec.train_ours(texts, self.n_words, **settings | {"epochs": 1})
+
+    monkeypatch.setattr(lesson_09.Trainer, "train", train)
+    monkeypatch.setattr(lesson_09.Trainer, "install_gensim", lambda self: None)
+    kept = {}
+    monkeypatch.setattr(
+        lesson_09,
+        "store",
+        lambda name, command, columns, rows: kept.update({name: rows}),
+    )
+    lesson_09.run(argparse.Namespace(reviews=150, seeds=1))
+    assert [row[0] for row in kept["09_gensim"]] == [
+        "skip-gram, 5 epochs",
+        "gensim, 5 epochs",
+        "first minus second",
+    ]
+    assert len(kept["09_word_vectors"]) == 5 and len(kept["09_windows"]) == 3
+    assert [float(row[1]) for row in kept["09_weat"]] == [1.81, 1.53, 1.5, 1.24, 1.06]
+    said = capsys.readouterr().out
+    assert "150 reviews" in said and "covered" in said
+
+
+def test_gensim_is_pinned_by_digests_and_its_absence_is_named(monkeypatch, tmp_path):
+    pins = lesson_09.PINS.read_text()
+    assert re.findall(r"^(\w+)==", pins, re.M) == ["gensim", "smart_open", "wrapt"]
+    assert len(re.findall(r"--hash=sha256:[0-9a-f]{64}", pins)) == 25
+    trainer = lesson_09.Trainer(tmp_path, [np.array([1, 2]), np.array([0])], 3)
+    texts = word2vec.read_texts(trainer.texts)
+    assert [row.tolist() for row in texts] == [[1, 2], [0]]
+    failed = subprocess.CompletedProcess([], 1, "", "no network\n")
+    monkeypatch.setattr(lesson_09.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(CourseError, match="gensim could not be installed: no network"):
+        trainer.install_gensim()
+
+
+def test_too_few_reviews_are_refused():
+    with pytest.raises(UsageError, match="--reviews takes 100 or more"):
+        lesson_09.run(argparse.Namespace(reviews=20, seeds=1))
+
+
+def test_a_tiny_run_of_lesson_10_keeps_three_tables(monkeypatch, capsys):
+    """One epoch of everything, and no library beside it."""
+    lesson = bench.recipe(10)
+    fit_bpr, towers, skip_gram = (
+        lesson[name] for name in ("fit_bpr", "train_towers", "train_skip_gram")
+    )
+    lesson["fit_bpr"] = lambda seen, seed=0: fit_bpr(seen, 1, seed)
+    lesson["train_towers"] = lambda *given, seed: towers(*given, epochs=1, seed=seed)
+    lesson["train_skip_gram"] = lambda *given, **named: skip_gram(
+        *given, **named | {"epochs": 1}
+    )
+    monkeypatch.setattr(lesson_10, "recipe", lambda number: lesson)
+    monkeypatch.setitem(sys.modules, "implicit.bpr", None)
+    kept = []
+    monkeypatch.setattr(lesson_10, "store", lambda *given: kept.append(given))
+    assert main(["bench", "10", "--seeds", "2", "--folds", "2"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "" and "Without implicit, which is not installed" in said.out
+    assert [name for name, *_ in kept] == ["10_warm", "10_splits", "10_cold"]
+    for _, command, columns, rows in kept:
+        assert command == "course bench 10 --seeds 2 --store --folds 2"
+        assert {len(row) for row in rows} == {len(columns)}
+    warm, splits, cold = ({row[0]: row[1:] for row in rows} for *_, rows in kept)
+    # What draws nothing at random does not depend on the epochs.
+    assert [one[:5] for one in warm["popularity"][:2]] == ["0.318", "0.065"]
+    assert set(warm) == {
+        "popularity",
+        "item-kNN",
+        "EASE",
+        "BPR, 2 seeds",
+        "item2vec, 2 seeds",
+    }
+    assert splits["random tenth: BPR"][-1] and not splits["last film: BPR"][-1]
+    assert cold["predicted popularity"][1:] == ["", ""]
+
+
+@pytest.mark.parametrize("arguments", [["--seeds", "0"], ["--folds", "1"]])
+def test_wrong_options_of_lesson_10_are_one_sentence(arguments, capsys):
+    assert main(["bench", "10", *arguments]) != 0
+    assert capsys.readouterr().err.count("\n") == 1

@@ -229,7 +229,7 @@ def widgets(notebook):
     ]
 
 
-@pytest.mark.parametrize("lesson", [LESSONS[4], LESSONS[5], LESSONS[7]])
+@pytest.mark.parametrize("lesson", [LESSONS[4], LESSONS[5], LESSONS[7], LESSONS[-1]])
 def test_where_no_widget_is_drawn_a_table_or_picture_stands_beside_it(lesson):
     notebook = solution(lesson)
     (number,) = widgets(notebook)
@@ -241,4 +241,4 @@ def test_where_no_widget_is_drawn_a_table_or_picture_stands_beside_it(lesson):
 
 def test_no_other_lesson_needs_a_widget():
     found = [lesson.number for lesson in LESSONS if widgets(solution(lesson))]
-    assert found == [5, 6, 8]
+    assert found == [5, 6, 8, 10]

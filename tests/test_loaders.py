@@ -5,7 +5,13 @@ from __future__ import annotations
 import shutil
 
 from course_tools.lessons import ROOT
-from course_utils.data import fetch, load_glove, load_imdb
+from course_utils.data import (
+    fetch,
+    load_analogies,
+    load_glove,
+    load_imdb,
+    load_word_pairs,
+)
 from course_utils.data.imdb import load_imdb_word_index
 from course_utils.frameworks import import_keras
 
@@ -96,3 +102,22 @@ def test_word_vectors_come_with_their_words():
 def test_more_words_than_there_are_is_refused(number):
     with pytest.raises(ValueError, match="choose 1 to 50,000"):
         load_glove(number)
+
+
+def test_word_pairs_come_with_peoples_ratings():
+    pairs, ratings = load_word_pairs("wordsim353")
+    assert len(pairs) == len(ratings) == 353
+    assert ratings[pairs.index(("tiger", "cat"))] == 7.35
+    pairs, ratings = load_word_pairs("simlex999")
+    assert len(pairs) == len(ratings) == 999
+    assert ratings[pairs.index(("old", "new"))] == 1.58
+    assert 0 <= ratings.min() and ratings.max() <= 10
+    with pytest.raises(ValueError, match="choose 'wordsim353' or 'simlex999'"):
+        load_word_pairs("men")
+
+
+def test_analogy_questions_have_four_words_and_a_relation():
+    questions = load_analogies()
+    assert len(questions) == 14 and sum(map(len, questions.values())) == 19_544
+    assert ("boy", "girl", "brother", "sister") in questions["family"]
+    assert all(word.islower() for line in questions["currency"] for word in line)

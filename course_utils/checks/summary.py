@@ -24,6 +24,8 @@ TITLES = {
     "06_surname_lookup": "Surname look-up",
     "07_fast_neighbors": "Fast neighbours",
     "08_similarity_search": "From raw stories to a tuned similarity search",
+    "09_word_vectors": "Word vectors from raw text",
+    "10_recommender": "Embeddings of things: a recommender",
 }
 
 MARKS = {Outcome.PASSED: "✅", Outcome.TRIED: "🔶", Outcome.OPEN: "⬜"}

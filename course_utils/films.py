@@ -1,0 +1,141 @@
+"""Lesson 10's films: as text, as columns, by a part of their title, in folds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+N_FOLDS = 5
+# A film of the oldest years has no better neighbour than the next old one.
+YEARS = (1930, 1940, 1950, 1960, 1970, 1980, 1985, 1990, 1993, 1994, 1995, 1996, 1997)
+
+
+def film_texts(films: pd.DataFrame) -> list[str]:
+    """Write what is known of each film as a sentence encoder reads it.
+
+    Parameters
+    ----------
+    films : pandas.DataFrame
+        As `course_utils.data.load_movielens` gives it.
+
+    Returns
+    -------
+    list of str
+        Such as "Toy Story (1995). Animation, Children's, Comedy"; without the year
+        where it is not known.
+    """
+    rows = zip(films["title"], films["year"], films["genres"], strict=True)
+    return [
+        f"{title} ({year}). {', '.join(genres)}" if year else title
+        for title, year, genres in rows
+    ]
+
+
+def genre_table(films: pd.DataFrame) -> tuple[np.ndarray, list[str]]:
+    """Tell which genres each film has.
+
+    Parameters
+    ----------
+    films : pandas.DataFrame
+        As `course_utils.data.load_movielens` gives it.
+
+    Returns
+    -------
+    table : numpy.ndarray of shape (n_films, n_genres), float32
+        1 where the film has the genre.
+    names : list of str
+        Genres, in alphabetical order.
+    """
+    names = sorted({genre for genres in films["genres"] for genre in genres})
+    rows = [[name in genres for name in names] for genres in films["genres"]]
+    return np.array(rows, np.float32), names
+
+
+def year_table(films: pd.DataFrame) -> np.ndarray:
+    """Tell in which of fourteen spans of years each film was released.
+
+    Parameters
+    ----------
+    films : pandas.DataFrame
+        As `course_utils.data.load_movielens` gives it.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n_films, 14), float32
+        One 1 a row; late spans are short, as most films are of the nineties. A film
+        without a year counts as one of the first span.
+    """
+    spans = np.digitize(films["year"].to_numpy(), YEARS)
+    return np.eye(len(YEARS) + 1, dtype=np.float32)[spans]
+
+
+def find_film(titles: np.ndarray, text: str) -> int:
+    """Find a film by a part of its title.
+
+    Parameters
+    ----------
+    titles : numpy.ndarray of shape (n_films,), object
+        All titles.
+    text : str
+        A part of one, in small letters or capitals.
+
+    Returns
+    -------
+    int
+        Row of the film whose title is the shortest that holds the text.
+
+    Raises
+    ------
+    ValueError
+        When no title does.
+    """
+    wanted = text.casefold().strip()
+    found = [row for row, title in enumerate(titles) if wanted in title.casefold()]
+    if not wanted or not found:
+        raise ValueError(f"No film of this set has {text!r} in its title.")
+    return min(found, key=lambda row: (len(titles[row]), row))
+
+
+def film_folds(n_films: int) -> np.ndarray:
+    """Put each film into one of five folds, at random but always the same.
+
+    Parameters
+    ----------
+    n_films : int
+        How many films.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n_films,), int
+        Numbers from 0 to 4, as even as can be.
+    """
+    return np.random.default_rng(10).permutation(n_films) % N_FOLDS
+
+
+def predicted_popularity(
+    seen: np.ndarray, old: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """Predict how many viewers a film gets from its genres and its year.
+
+    Parameters
+    ----------
+    seen : numpy.ndarray of shape (n_users, n_films)
+        1 where a user has seen a film.
+    old : numpy.ndarray of bool, shape (n_films,)
+        Films to learn from.
+    columns : numpy.ndarray of shape (n_films, n_columns)
+        Genres and years.
+
+    Returns
+    -------
+    numpy.ndarray of shape (n_films,)
+        Ridge regression's prediction of log(1 + viewers).
+    """
+    from sklearn.linear_model import Ridge
+
+    viewers = np.log1p(seen.sum(axis=0))
+    return Ridge(10.0).fit(columns[old], viewers[old]).predict(columns)

@@ -1,0 +1,231 @@
+"""Answers to the exercises of lesson 09."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+from tests.answers import Answers
+
+import numpy as np
+import torch
+from torch import nn
+
+
+def pairs_by_offsets(ids, reach):
+    centers, contexts = [ids[:0]], [ids[:0]]
+    for offset in range(1, len(ids)):
+        for one, other in (
+            (slice(offset, None), slice(-offset)),
+            (slice(-offset), slice(offset, None)),
+        ):
+            near = reach[one] >= offset
+            centers.append(ids[one][near])
+            contexts.append(ids[other][near])
+    return np.concatenate(centers), np.concatenate(contexts)
+
+
+def pairs_by_a_grid(ids, reach):
+    gap = np.abs(np.subtract.outer(np.arange(len(ids)), np.arange(len(ids))))
+    center, context = np.nonzero((gap > 0) & (gap <= reach[:, None]))
+    return ids[center].tolist(), ids[context].tolist()
+
+
+def keep_by_loop(counts, threshold):
+    kept = []
+    for count in counts:
+        share = count / np.sum(counts)
+        kept.append(1.0 if share <= threshold else (threshold / share) ** 0.5)
+        kept[-1] = min(1, (threshold / share) ** 0.5 + threshold / share)
+    return kept
+
+
+def keep_by_torch(counts, threshold):
+    share = torch.tensor(counts) / int(counts.sum())
+    return ((share / threshold).sqrt() + 1).mul(threshold / share).clamp(max=1)
+
+
+def gradients_by_torch(center, context, negatives):
+    parts = [torch.tensor(x, requires_grad=True) for x in (center, context, negatives)]
+    scores = torch.cat([parts[1][None], parts[2]]) @ parts[0]
+    labels = torch.zeros(len(scores), dtype=scores.dtype)
+    labels[0] = 1
+    loss = nn.functional.binary_cross_entropy_with_logits(
+        scores, labels, reduction="sum"
+    )
+    return torch.autograd.grad(loss, parts)
+
+
+def gradients_stacked(center, context, negatives):
+    outputs = np.vstack([context, negatives])
+    error = 1 / (1 + np.exp(-outputs @ center))
+    error[0] -= 1
+    by_output = np.outer(error, center)
+    return [error @ outputs, by_output[0], by_output[1:]]
+
+
+def trained(
+    model,
+    centers,
+    contexts,
+    noise,
+    n_negatives,
+    epochs,
+    rate,
+    seed,
+    draw=None,
+    batch=512,
+    ordered=False,
+):
+    generator = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.Adam(model.parameters(), lr=rate)
+    for _ in range(epochs):
+        order = torch.randperm(len(centers), generator=generator)
+        for rows in (order.sort()[0] if ordered else order).split(batch):
+            drawn = (draw or by_noise)(len(rows), n_negatives, noise, generator)
+            optimiser.zero_grad()
+            model.loss(centers[rows], contexts[rows], drawn).backward()
+            optimiser.step()
+
+
+def by_noise(n, k, noise, generator):
+    return torch.multinomial(noise, n * k, True, generator=generator).view(n, k)
+
+
+def by_hand(model, centers, contexts, noise, n_negatives, epochs, rate, seed):
+    """Stochastic gradient descent with the gradients of 9.3, without autograd."""
+    rng = np.random.default_rng(seed)
+    u, v = (table.weight.detach().numpy() for table in model.children())
+    centers, contexts = centers.numpy(), contexts.numpy()
+    chances = noise.double().numpy() / noise.double().numpy().sum()
+    for _ in range(epochs):
+        for rows in np.array_split(rng.permutation(len(centers)), len(centers) // 64):
+            drawn = rng.choice(len(chances), (len(rows), n_negatives), p=chances)
+            ids = np.column_stack([contexts[rows], drawn])
+            here, there = u[centers[rows]], v[ids]
+            error = 1 / (1 + np.exp(-np.einsum("nd,nkd->nk", here, there)))
+            error[:, 0] -= 1
+            np.add.at(v, ids, -0.1 * error[..., None] * here[:, None])
+            change = np.einsum("nk,nkd->nd", error, there)
+            np.add.at(u, centers[rows], -0.1 * change)
+
+
+def without_steps(model, centers, contexts, noise, n_negatives, *_):
+    negatives = by_noise(len(centers), n_negatives, noise, None)
+    model.loss(centers, contexts, negatives).backward()
+
+
+def that_diverges(model, *given):
+    trained(model, *given)
+    model.centers.weight.data.fill_(torch.nan)
+
+
+def shuffled_contexts(model, centers, contexts, *given):
+    trained(model, centers, contexts[torch.randperm(len(contexts))], *given)
+
+
+def p_by_loop(first, second, n_draws, rng):
+    both = np.r_[first, second]
+    gaps = np.empty(n_draws)
+    for draw in range(n_draws):
+        rng.shuffle(both)
+        gaps[draw] = both[: len(first)].mean() - both[len(first) :].mean()
+    return (1 + np.sum(gaps >= first.mean() - second.mean() - 1e-9)) / (1 + n_draws)
+
+
+def p_by_table(first, second, n_draws, rng):
+    both = np.tile(np.r_[first, second], (n_draws, 1))
+    sums = rng.permuted(both, axis=1)[:, : len(first)].sum(axis=1)
+    return np.float32(np.mean(sums >= first.sum() - 1e-9))
+
+
+def p_exact(first, second, n_draws, rng):
+    both = np.r_[first, second]
+    sums = np.array([sum(some) for some in combinations(both, len(first))])
+    return [np.mean(sums >= first.sum() - 1e-9)][0]
+
+
+def without_by_torch(table, direction):
+    unit = nn.functional.normalize(torch.tensor(direction), dim=0)
+    table = torch.tensor(table)
+    return table - (table @ unit)[:, None] * unit
+
+
+def without_by_matrix(table, direction):
+    along = np.outer(direction, direction) / (direction @ direction)
+    return table @ (np.eye(len(direction)) - along)
+
+
+ANSWERS = {
+    "window_pairs": Answers(
+        right=[pairs_by_offsets, pairs_by_a_grid],
+        wrong=[
+            (lambda ids, reach: pairs_by_offsets(ids, reach)[::-1], "changed places"),
+            (lambda ids, reach: pairs_by_offsets(ids, reach)[0], "expected 2"),
+            (lambda ids, reach: (ids, ids[:-1]), "two halves"),
+            (lambda ids, reach: pairs_by_offsets(ids, reach * 0 + 2), "You made"),
+            (lambda ids, reach: ids[reach.max() + len(ids)], "out of bounds"),
+        ],
+    ),
+    "keep_probability": Answers(
+        right=[keep_by_loop, keep_by_torch],
+        wrong=[
+            (lambda counts, threshold: threshold, "shape"),
+            (lambda counts, threshold: None, "return"),
+        ],
+    ),
+    "gradients": Answers(
+        right=[gradients_by_torch, gradients_stacked],
+        wrong=[
+            (lambda *given: gradients_stacked(*given)[:2], "I expected 3"),
+            (lambda *given: gradients_stacked(*given)[0], "expected"),
+            (
+                lambda *given: [gradients_stacked(*given)[i] for i in (1, 0, 2)],
+                "I expected",
+            ),
+        ],
+    ),
+    "train": Answers(
+        right=[trained, by_hand],
+        wrong=[
+            (lambda *given: None, "No number of `model` has changed"),
+            (without_steps, "No number of `model` has changed"),
+            (that_diverges, "became nan"),
+            (lambda *g: trained(*g[:5], 1, *g[6:]), "In 5 epochs"),
+            (lambda *g: trained(*g[:6], 1e-5, 0), "learning rate"),
+            (shuffled_contexts, "same `rows`"),
+            (lambda *g: trained(*g[:4], 2, *g[5:]), "5 negatives a pair"),
+            (
+                lambda *g: trained(
+                    *g,
+                    draw=lambda n, k, noise, gen: torch.randint(
+                        len(noise), (n, k), generator=gen
+                    ),
+                ),
+                "noise probability 0",
+            ),
+            (
+                lambda *g: trained(
+                    *g, draw=lambda n, k, noise, gen: torch.arange(k).expand(n, k)
+                ),
+                "hardly ever drawn",
+            ),
+        ],
+    ),
+    "permutation_p": Answers(
+        right=[p_by_loop, p_by_table, p_exact],
+        wrong=[
+            (lambda first, second, *_: first.mean() - second.mean(), "I expected"),
+            (lambda *given: np.array([p_by_table(*given)] * 2), "one number"),
+        ],
+    ),
+    "without_direction": Answers(
+        right=[without_by_torch, without_by_matrix],
+        wrong=[
+            (lambda table, direction: table[:, 1:], "shape"),
+            (
+                lambda table, direction: np.subtract(table, direction, out=table),
+                "changed `table`",
+            ),
+        ],
+    ),
+}

@@ -1,0 +1,293 @@
+"""Right and wrong answers to the exercises of lesson 10."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from course_utils.data import encode_sentences, load_movielens
+from course_utils.films import film_texts
+from tests.answers import Answers
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.linear_model import Ridge
+from torch import nn
+
+BATCH, RATE, DECAY = 1024, 3e-3, 3e-3
+
+
+@cache
+def ratings():
+    """Real ratings: who rated what, and which are a user's last ten."""
+    rows, films, users = load_movielens()
+    order = rows.sort_values("time", kind="stable")
+    place = order.groupby("user").cumcount(ascending=False).sort_index().to_numpy()
+    tables = []
+    for part in (place >= 10, (place >= 5) & (place < 10)):
+        table = np.zeros((len(users), len(films)), np.float32)
+        table[rows["user"][part], rows["film"][part]] = 1
+        tables.append(table)
+    return tables
+
+
+@cache
+def features():
+    _, films, _ = load_movielens()
+    read = encode_sentences(film_texts(films), progress=False)
+    return read * np.sqrt(read.shape[1])
+
+
+def split_by_pandas(user, time, n_val=5, n_test=5):
+    table = pd.DataFrame({"user": user, "time": time})
+    table = table.sort_values("time", kind="stable")
+    place = table.groupby("user").cumcount(ascending=False)
+    after = place.sort_index().to_numpy()
+    return np.select([after < n_test, after < n_test + n_val], [2, 1], 0)
+
+
+def split_by_loop(user, time, n_val=5, n_test=5):
+    part = np.zeros(len(user), int)
+    for one in np.unique(user):
+        rows = np.flatnonzero(user == one)
+        rows = rows[np.argsort(time[rows], kind="stable")][::-1]
+        part[rows[: n_test + n_val]] = 1
+        part[rows[:n_test]] = 2
+    return part
+
+
+def split_at_random(user, time, n_val=5, n_test=5):
+    shuffled = np.random.default_rng(0).permutation(len(user))
+    return split_by_pandas(user, shuffled, n_val, n_test)
+
+
+def split_too_few(user, time, n_val=5, n_test=5):
+    return split_by_pandas(user, time, n_val, n_test - 1)
+
+
+def ease_by_solving(seen, penalty):
+    x = seen.astype(float)
+    inverse = np.linalg.solve(
+        x.T @ x + penalty * np.eye(x.shape[1]), np.eye(x.shape[1])
+    )
+    weights = np.zeros_like(inverse)
+    for film in range(len(inverse)):
+        weights[:, film] = inverse[:, film] / -inverse[film, film]
+        weights[film, film] = 0
+    return weights
+
+
+def ease_by_torch(seen, penalty):
+    x = torch.tensor(seen).double()
+    inverse = torch.linalg.inv(x.T @ x + penalty * torch.eye(x.shape[1]))
+    return (-inverse / inverse.diagonal()).fill_diagonal_(0)
+
+
+def loss_by_softplus(user, liked, other, decay):
+    margin = torch.einsum("nd,nd->n", user, liked - other)
+    lengths = sum(part.pow(2).sum() for part in (user, liked, other)) / len(user)
+    return nn.functional.softplus(-margin).mean() + decay * lengths
+
+
+def loss_one_by_one(user, liked, other, decay):
+    losses = []
+    for p, i, j in zip(user, liked, other, strict=True):
+        margin = p @ i - p @ j
+        square = p @ p + i @ i + j @ j
+        losses.append(-nn.functional.logsigmoid(margin) + decay * square)
+    return torch.stack(losses).mean()
+
+
+def loss_without_logsigmoid(user, liked, other, decay):
+    margin = (user * (liked - other)).sum(dim=1)
+    squares = (user**2 + liked**2 + other**2).sum(dim=1)
+    return (decay * squares - torch.log(torch.sigmoid(margin))).mean()
+
+
+class Tables(nn.Module):
+    def __init__(self, n_users, n_films, width=32):
+        super().__init__()
+        self.users = nn.Embedding(n_users, width)
+        self.films = nn.Embedding(n_films, width)
+        for table in (self.users, self.films):
+            nn.init.normal_(table.weight, std=0.1)
+
+
+def unseen(users, seen, generator):
+    return torch.randint(seen.shape[1], users.shape, generator=generator)
+
+
+def trained(
+    tables, users, films, seen, epochs, seed, *, rate=0.005, flip=1, clear=True
+):
+    generator = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.Adam(tables.parameters(), lr=rate)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(users), generator=generator).split(1024):
+            other = unseen(users[rows], seen, generator)
+            parts = tables.films(films[rows]), tables.films(other)
+            loss = loss_by_softplus(tables.users(users[rows]), *parts[::flip], 3e-3)
+            if clear:
+                optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+
+
+def by_adagrad(tables, users, films, seen, epochs, seed):
+    """Another optimiser, batches of another size, in another order."""
+    torch.manual_seed(seed)
+    optimiser = torch.optim.Adagrad(tables.parameters(), lr=0.1)
+    for _ in range(epochs):
+        order = torch.randperm(len(users))
+        for start in range(0, len(order), 500):
+            rows = order[start : start + 500]
+            other = unseen(users[rows], seen, None)
+            vectors = tables.users(users[rows])
+            loss = loss_by_softplus(
+                vectors, tables.films(films[rows]), tables.films(other), 1e-3
+            )
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+
+
+def without_step(tables, users, films, seen, epochs, seed):
+    for _ in range(epochs):
+        for rows in torch.arange(len(users)).split(1024):
+            tables.users(users[rows])
+
+
+def that_diverges(tables, *given):
+    trained(tables, *given)
+    tables.films.weight.data.fill_(torch.nan)
+
+
+VALIDATION = ratings()[1]
+
+
+def that_peeks(tables, *given):
+    print(VALIDATION.sum())
+    trained(tables, *given)
+
+
+def on_ratings(function):
+    return function, Tables, *ratings()
+
+
+def with_parts(function):
+    """Give the solution what other cells of the lesson define."""
+    parts = {"unseen": unseen, "bpr_loss": loss_by_softplus}
+    for name, part in parts.items():
+        function.__globals__.setdefault(name, part)
+    return on_ratings(function)
+
+
+def by_sklearn(features, seen, old):
+    model = Ridge(3_000.0).fit(features[old], seen[:, old].T)
+    return model.predict(features).T
+
+
+def by_neighbours(features, seen, old):
+    """Old films near a new one by cosine, and how many saw what is near."""
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    near = np.maximum(unit @ unit[old].T, 0) ** 8
+    return seen[:, old] @ (near / near.sum(axis=1, keepdims=True)).T
+
+
+def at_random(features, seen, old):
+    return np.random.default_rng(0).random(seen.shape)
+
+
+EVERYTHING = np.ones((943, 1682), np.float32)
+
+
+def that_knows(features, seen, old):
+    return EVERYTHING + by_sklearn(features, seen, old)
+
+
+def on_texts(function):
+    return function, features(), ratings()[0]
+
+
+def by_products(seen, known):
+    counts = np.zeros((len(known), seen.shape[1]))
+    for row, films in zip(counts, known, strict=True):
+        row[films] = 1
+    return (seen @ counts.T == counts.sum(axis=1)).sum(axis=0)
+
+
+def by_sets(seen, known):
+    have = [set(np.flatnonzero(row)) for row in seen]
+    return [sum(set(films) <= one for one in have) for films in known]
+
+
+ANSWERS = {
+    "split_by_time": Answers(
+        right=[split_by_pandas, split_by_loop],
+        wrong=[
+            (split_at_random, "that is a leak"),
+            (split_too_few, "sizes differ"),
+            (lambda *given: split_by_loop(*given).tolist(), "NumPy array"),
+            (lambda *given: split_by_loop(*given) * 1.0, "whole numbers"),
+            (lambda *given: split_by_loop(*given) + 1, "parts are 0"),
+            (lambda *given: np.flatnonzero(split_by_loop(*given) == 2), "one number"),
+        ],
+    ),
+    "ease": Answers(
+        right=[ease_by_solving, ease_by_torch],
+        wrong=[
+            (lambda seen, penalty: ease_by_solving(seen, 0 * penalty), "no part"),
+            (lambda seen, penalty: ease_by_solving(seen, 2 * penalty), "i expected"),
+            (lambda seen, penalty: ease_by_solving(seen.T, penalty), "shape"),
+        ],
+    ),
+    "bpr_loss": Answers(
+        right=[loss_by_softplus, loss_one_by_one],
+        wrong=[
+            (loss_without_logsigmoid, "minus infinity"),
+            (lambda *given: loss_by_softplus(*given).item(), "lost track"),
+            (lambda u, i, j, d: loss_by_softplus(u, i, j, 2 * d), "i expected"),
+        ],
+    ),
+    "train_bpr": Answers(
+        right=[on_ratings(trained), on_ratings(by_adagrad)],
+        wrong=[
+            (on_ratings(answer), words)
+            for answer, words in (
+                (lambda tables, *given: None, "no number of `tables`"),
+                (without_step, "no number of `tables`"),
+                (lambda *given: trained(*given[:4], 1, 0), "looked up"),
+                (that_diverges, "became nan"),
+                (that_peeks, "reads `VALIDATION`"),
+                (lambda *given: trained(*given, rate=1e-6), "near rate"),
+                (lambda *given: trained(*given, flip=-1), "lie above 0"),
+            )
+        ],
+        solution=with_parts,
+    ),
+    "score_films": Answers(
+        right=[on_texts(by_sklearn), on_texts(by_neighbours)],
+        wrong=[
+            (on_texts(answer), words)
+            for answer, words in (
+                (lambda features, seen, old: by_sklearn(features, seen, old).T, "rows"),
+                (at_random, "lie above 0"),
+                (that_knows, "reads `EVERYTHING`"),
+                (lambda features, seen, old: seen, "same score"),
+                (lambda features, seen, old: seen * np.nan, "not finite"),
+                (
+                    lambda features, seen, old: np.tile(features[:, 0], (943, 1)),
+                    "same scores",
+                ),
+            )
+        ],
+        solution=on_texts,
+    ),
+    "matches": Answers(
+        right=[by_products, by_sets],
+        wrong=[
+            (lambda seen, known: 2 * by_products(seen, known), "i expected"),
+            (lambda seen, known: by_products(seen, known)[:3], "shape"),
+        ],
+    ),
+}
