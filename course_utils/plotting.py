@@ -378,6 +378,9 @@ SIDES = (
     (-4, -4, "right", "top"),
 )
 
+# Square pixels of other points that a label may hide.
+MOST_COVERED = 20
+
 
 def draw_map(
     ax: Axes,
@@ -407,7 +410,8 @@ def draw_map(
         Of the markers, their area in square points.
     apart : float
         Only points this far from others with a label get one, as a share of the
-        picture's width or height; 0 labels all.
+        picture's width or height, and only where it hides next to nothing; 0 labels
+        all.
     """
     names = list(dict.fromkeys(groups))
     for number, name in enumerate(names):
@@ -447,8 +451,12 @@ def draw_map(
             boxes.append((hidden + outside, text, box))
             if boxes[-1][0] < 0.5:  # of a pixel: areas are rounded
                 break
-        _, kept, box = min(boxes, key=lambda one: one[0])
-        taken.append(box)
+        covered, kept, box = min(boxes, key=lambda one: one[0])
+        # Where not all get a label, one that would hide points gets none.
+        if apart and covered > MOST_COVERED:
+            kept = None
+        else:
+            taken.append(box)
         for _, text, _ in boxes:
             if text is not kept:
                 text.remove()

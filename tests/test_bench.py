@@ -227,14 +227,23 @@ def test_vectors_of_lesson_06_are_compared_draw_by_draw():
     assert second[2].startswith("+0.100 [+0.100, +0.100")
 
 
-def test_a_tiny_run_of_lesson_07_prints_its_four_tables():
-    lines = course_bench("7", "--pictures", "1200", "--vectors", "2000")
+def test_a_tiny_run_of_lesson_07_prints_its_five_tables(tmp_path):
+    plot = tmp_path / "ratios.png"
+    small = ("--pictures", "1200", "--vectors", "2000", "--repeats", "2")
+    lines = course_bench("7", *small, "--threads", "1", "--speed-plot", str(plot))
     text = "\n".join(lines)
     (flat,) = re.findall(r"FastANN, faiss flat +(0\.\d+)\n", text)
     (exact,) = re.findall(r"scikit-learn, exact +(0\.\d+)\n", text)
     assert flat == exact == "0.947"
     assert "Fashion-MNIST, 1,200 × 784, 1,200 queries" in text
-    assert re.search(r"FastANN\.predict +[\d.]+ +[\d.]+ × the search", text)
+    interval = r"-?[\d.]+ \[-?[\d.]+, -?[\d.]+\]"
+    for name in ("FastANN", "FastANN, uint8", "FastANN, 128 components"):
+        (row,) = re.findall(rf"^{name} {{2,}}[\d.]+ +(.*)", text, re.MULTILINE)
+        recall, _, *intervals = re.split(" {2,}", row)
+        assert float(recall) > 0.9
+        assert len(intervals) == 3 and all(re.fullmatch(interval, i) for i in intervals)
+    assert plot.stat().st_size > 1_000
+    assert re.search(rf"1,000 × 64 +[\d.]+ +[\d.]+ +{interval}", text)
     assert "2,000 32-dimensional vectors in 1,000 clusters" in text
     assert re.search(r"Peak memory of this whole run: [\d.]+ GB", text)
 

@@ -131,6 +131,24 @@ def test_the_flat_index_finds_what_exact_search_finds(made, metric):
     compare(FastANN(metric=metric, index="flat"), metric, X, queries, k, False)
 
 
+@made_up(120)
+@given(
+    sets(),
+    st.sampled_from(["euclidean", "cosine", "angular"]),
+    st.sampled_from(["hnsw", "ivf"]),
+    st.sampled_from([None, 1, 2]),
+)
+def test_each_row_finds_itself_or_its_equal_by_codes(made, metric, index, components):
+    X, _, _ = made
+    if components:
+        components = min(components, X.shape[1])
+    options = {"n_components": components, "rerank": 3, "random_state": 0}
+    model = FastANN(1, metric=metric, index=index, **options)
+    distances, _ = model.fit(X, np.zeros(len(X), int)).kneighbors(X)
+    directions = metric != "euclidean"
+    assert np.all(distances[X.any(axis=1) | (not directions)] == 0)
+
+
 @pytest.mark.parametrize("kind", ["copies", "clusters", "outliers", "line"])
 def test_above_the_small_sets_each_row_of_a_default_graph_finds_itself(kind):
     n = EXACT_ROWS + 1_000

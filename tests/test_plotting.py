@@ -81,6 +81,16 @@ def test_a_map_may_label_only_points_that_lie_apart():
     assert [text.get_text() for text in ax.texts] == ["a", "c", "d"]
 
 
+def test_a_map_gives_no_label_that_would_hide_points():
+    ax = Figure(figsize=(3, 3), layout="constrained").subplots()
+    crowd = np.stack(np.meshgrid(*[np.linspace(0.4, 0.6, 12)] * 2), axis=-1)
+    points = np.concatenate([crowd.reshape(-1, 2), [[0, 0], [1, 1]]])
+    names = [*["inside"] * 144, "low", "high"]
+    plotting.draw_map(ax, points, names, ["x"] * 146, size=14, apart=0.05)
+    shown = [text.get_text() for text in ax.texts]
+    assert {"low", "high"} <= set(shown) and shown.count("inside") < 9
+
+
 def test_shares_have_intervals_that_hold_where_all_are_hits():
     ax = Figure().subplots()
     plotting.draw_shares(ax, [5, 1], [5, 4], ["all", "one"])

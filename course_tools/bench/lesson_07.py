@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-from course_tools.bench import n_threads, run_apart, table
+from course_tools.bench import n_threads, speed, table
 from course_utils.errors import UsageError
-from course_utils.neighbors import DEFAULTS, BackendError, FastANN, vote
+from course_utils.evaluation import mean_interval
+from course_utils.neighbors import EXACT_ROWS, BackendError, FastANN, _estimator, vote
 
 import numpy as np
 
-N_NEIGHBORS = 5
+ASKED = 2_000  # queries after which building a graph may have paid
 MILLION = 1_000_000
 PATIENCE = 15.0  # seconds of repetition after which a time stands
 
@@ -31,12 +31,35 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser : argparse.ArgumentParser
         Parser of the command.
     """
-    parser.add_argument_group("lesson 07").add_argument(
+    group = parser.add_argument_group("lesson 07")
+    group.add_argument(
         "--vectors",
         type=int,
         default=MILLION,
         metavar="N",
         help=f"search N synthetic vectors (default {MILLION:,})",
+    )
+    group.add_argument(
+        "--threads",
+        type=int,
+        default=n_threads(),
+        metavar="N",
+        help="threads of each search of pictures (default: the processors)",
+    )
+    group.add_argument(
+        "--repeats",
+        type=int,
+        default=5,
+        metavar="N",
+        help="rounds of searches, 2 or more (default 5)",
+    )
+    group.add_argument(
+        "--others",
+        metavar="PYTHON",
+        help="a Python with hnswlib, usearch and pynndescent, to compare with them",
+    )
+    group.add_argument(
+        "--speed-plot", default="bench_07.png", metavar="FILE", help="the ratios' plot"
     )
 
 
@@ -52,19 +75,18 @@ def run(options: argparse.Namespace) -> None:
     Raises
     ------
     UsageError
-        When one of them is below 600.
+        When one of them is below 600, or there are too few rounds or threads.
     DataError
         When Fashion-MNIST can be neither found nor fetched.
     """
     if min(options.vectors, options.pictures or options.vectors) < 600:
         raise UsageError("--vectors and --pictures take 600 or more.")
+    if options.repeats < 2 or options.threads < 1:
+        raise UsageError("--repeats takes 2 or more, --threads 1 or more.")
 
-    print(
-        f"One run, {n_threads()} threads for everybody; a time is the best of up to\n"
-        f"five calls, and of fewer where they take more than {PATIENCE:.0f} s together."
-    )
     _breast_cancer()
-    _fashion(options.pictures)
+    _rule(options.pictures or options.vectors)
+    _fashion(options)
     _many(options.vectors)
 
 
@@ -99,96 +121,89 @@ def _pictures(n_pictures: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return x_train, y_train[:n_pictures], x_test
 
 
-def _brute(n_pictures: int | None) -> tuple[float, np.ndarray]:
-    """Seconds and neighbours of scikit-learn's search, in a process of its own.
-
-    In a process that has loaded faiss, scikit-learn's search may be left with one
-    thread (they share OpenMP, and it limits BLAS): that would flatter FastANN.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "neighbours.npy"
-        arguments = [str(file), *([str(n_pictures)] if n_pictures else [])]
-        (said,) = run_apart("course_tools.bench.lesson_07", arguments)
-        return said["seconds"], np.load(file, allow_pickle=False)
-
-
-def _measure_brute(file: str, n_pictures: int | None = None) -> None:
-    from sklearn.neighbors import KNeighborsClassifier
-
-    x_train, y_train, x_test = _pictures(n_pictures)
-    model = KNeighborsClassifier(algorithm="brute", n_jobs=-1).fit(x_train, y_train)
-    seconds, (_, found) = _best(lambda: model.kneighbors(x_test, N_NEIGHBORS))
-    np.save(file, found, allow_pickle=False)
-    print(json.dumps({"seconds": seconds}), flush=True)
-
-
-def _fashion(n_pictures: int | None) -> None:
-    x_train, y_train, x_test = _pictures(n_pictures)
-    slowest, true = _brute(n_pictures)
-    graph = {"index": "hnsw", "n_jobs": -1, "random_state": 0}
-    models: dict[str, Any] = {
-        "FastANN, faiss flat": FastANN(index="flat", n_jobs=-1),
-        "FastANN, faiss HNSW": FastANN(**graph),
-        "  in float16": FastANN(storage="float16", **graph),
-        "  in uint8": FastANN(storage="uint8", **graph),
-        "FastANN, faiss IVF": FastANN(index="ivf", n_jobs=-1, random_state=0),
-        "FastANN, faiss IVF-PQ": FastANN(index="ivfpq", n_jobs=-1, random_state=0),
-    }
-    annoy = _with_annoy(n_trees=30, n_jobs=-1, random_state=0)
-    if annoy:
-        models["FastANN, annoy"] = annoy
-
-    def line(name: str, build: str, seconds: float, found: np.ndarray) -> tuple:
-        return (
-            name,
-            build,
-            f"{seconds:.2f}",
-            f"{len(x_test) / seconds:,.0f}",
-            f"{_recall(found, true):.3f}",
-            f"{slowest / seconds:.1f} ×",
-        )
-
-    rows = [line("scikit-learn, brute", "", slowest, true)]
-    for name, model in models.items():
-        build, _ = _best(partial(model.fit, x_train, y_train), calls=1)
-        seconds, (_, found) = _best(partial(model.kneighbors, x_test, N_NEIGHBORS))
-        rows.append(line(name, f"{build:.1f}", seconds, found))
-    _table(
-        f"Fashion-MNIST, {len(x_train):,} × 784, {len(x_test):,} queries, k = 5",
-        ("", "build (s)", "search (s)", "queries/s", "recall", "against scikit-learn"),
-        rows,
+def _fashion(options: argparse.Namespace) -> None:
+    x_train, y_train, x_test = _pictures(options.pictures)
+    n_queries = len(x_test)
+    results = speed.measure(
+        x_train,
+        y_train,
+        x_test,
+        threads=options.threads,
+        repeats=options.repeats,
+        others=options.others,
     )
-    _overhead(models["FastANN, faiss HNSW"], x_test, y_train)
+    print(
+        f"\nFashion-MNIST, {len(x_train):,} × 784, {n_queries:,} queries, k = 5; "
+        f"threads: {options.threads}.\n{options.repeats} rounds, each search in turn. "
+        "Each index has the fastest setting that finds 0.955 of\nthe neighbours of "
+        "the first queries (at most 1,000); recall is that of the others.\n"
+    )
+    print(table([list(speed.COLUMNS), *speed.rows(results, n_queries)]), flush=True)
+    if not options.others:
+        print("Without --others, no hnswlib, usearch and pynndescent.")
+    speed.draw(results, Path(options.speed_plot))
+    print(f"Ratios: {options.speed_plot}")
+    command = f"course bench 7 --threads {options.threads}"
+    if options.others:
+        command += " --others PYTHON"
+    speed.keep(results, n_queries, command + " --store")
+    _votes(x_train, y_train, x_test)
 
 
-def _overhead(model: FastANN, x_test: np.ndarray, y_train: np.ndarray) -> None:
-    import faiss
-
-    rows = model.backend_rows(x_test)
-    index = model.index_
-    how = faiss.SearchParametersHNSW(efSearch=DEFAULTS["ef_search"])
-    bare, whole = np.inf, np.inf
-    for _ in range(7):  # in turn, so that a busy moment hits both
-        bare = min(bare, _seconds(lambda: index.search(rows, N_NEIGHBORS, params=how)))
-        whole = min(whole, _seconds(lambda: model.predict(x_test)))
+def _votes(x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray) -> None:
+    some = slice(0, 10_000)
+    model = FastANN(random_state=0).fit(x_train[some], y_train[some])
     found = model.kneighbors(x_test, return_distance=False)
     labels = y_train[found].astype(np.int64)
     loop = _seconds(lambda: recipe_votes(y_train, found))
     ours, _ = _best(lambda: vote(labels, 10).argmax(axis=1), calls=20)
     _table(
-        f"What prediction costs beside the search, {len(x_test):,} queries",
+        f"What {len(x_test):,} votes cost",
         ("", "seconds", "ratio"),
         [
-            ("bare faiss search (HNSW)", f"{bare:.3f}", ""),
-            ("FastANN.predict", f"{whole:.3f}", f"{whole / bare:.2f} × the search"),
-            ("votes row by row in pandas, as in the recipe", f"{loop:.2f}", ""),
-            (
-                "votes of all rows at once",
-                f"{ours:.4f}",
-                f"1/{loop / ours:,.0f}",
-            ),
+            ("row by row in pandas, as in the recipe", f"{loop:.2f}", ""),
+            ("all rows at once", f"{ours:.4f}", f"1/{loop / ours:,.0f}"),
         ],
     )
+
+
+def _rule(most: int) -> None:
+    """Compare what `index="auto"` chooses between, at sizes around its bound."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for n in [n for n in (EXACT_ROWS // 5, EXACT_ROWS, 4 * EXACT_ROWS) if n <= most]:
+        for d in (8, 64, 784):
+            centres = rng.normal(size=(50, d))
+            X = (centres[rng.integers(50, size=n + ASKED)]).astype(np.float32)
+            X += 0.5 * rng.standard_normal(X.shape, dtype=np.float32)
+            spent = [
+                [_fit_and_ask(kind, X[:n], X[n:]) for kind in ("exact", "hnsw")]
+                for _ in range(3)
+            ]
+            ratios = [theirs / ours for ours, theirs in spent]
+            means = np.mean(spent, axis=0)
+            rows.append(
+                (
+                    f"{n:,} × {d}",
+                    *(f"{mean:.2f}" for mean in means),
+                    f"{mean_interval(ratios):.1f}",
+                )
+            )
+    _table(
+        f"Exact or graph: CPU seconds of fit and {ASKED:,} queries, k = 5\n"
+        f'(index="auto" is exact up to {EXACT_ROWS:,} different rows)',
+        ("rows", "exact", "graph", "graph / exact"),
+        rows,
+    )
+
+
+def _fit_and_ask(kind: str, X: np.ndarray, queries: np.ndarray) -> float:
+    index = "auto" if kind == "exact" else "hnsw"
+    with mock.patch.object(_estimator, "EXACT_ROWS", len(X)):
+        start = time.process_time()
+        model = FastANN(index=index, random_state=0).fit(X, np.arange(len(X)) % 2)
+        model.kneighbors(queries)
+        return time.process_time() - start
 
 
 def _many(n_vectors: int) -> None:
@@ -312,7 +327,3 @@ def _best(work: Callable[[], Any], calls: int = 5) -> tuple[float, Any]:
 def _table(title: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     print(f"\n{title}\n")
     print(table([head, *rows]), flush=True)
-
-
-if __name__ == "__main__":
-    _measure_brute(sys.argv[1], *map(int, sys.argv[2:]))

@@ -89,6 +89,8 @@ def _no_width(got: Any, expected: Any, truth: Any, *_: Any) -> str:
             "The ends are percentiles of the draws: with so few items a draw takes few "
             "values, and an end is one of them."
         )
+    if was_rounded(got, expected):
+        return "Did you round the ends? Return them as they are."
     if got.shape == expected.shape and got[0] <= got[1]:
         width = (got[1] - got[0]) / (expected[1] - expected[0])
         if width > 1.1:
@@ -96,6 +98,15 @@ def _no_width(got: Any, expected: Any, truth: Any, *_: Any) -> str:
         if width < 0.9:
             return "Too narrow: the middle 95 % of the draws lies between its ends."
     return ""
+
+
+def was_rounded(got: np.ndarray, expected: np.ndarray) -> bool:
+    """Whether numbers end after three digits where others do not."""
+
+    def ends(numbers: np.ndarray) -> bool:
+        return np.array_equal(numbers, numbers.round(3))
+
+    return ends(got) and not ends(expected)
 
 
 def expect_seeded(name: str, answer: Answer, *data: np.ndarray) -> None:

@@ -464,7 +464,7 @@ def fooling_reviews(answer: Answer, predict: Answer, reviews: Any) -> str:
             praise = "speak of faults that the film does not have"
             advice = praise if label else "praise everything but this film"
             fail(
-                f"The model gives “{_opening(text)}” a probability of {chance:.4g} and "
+                f"The model gives “{_opening(text)}” a probability of {chance:.6g} and "
                 f"your label is {label}: it is right. Let it {advice}."
             )
     return (

@@ -251,7 +251,7 @@ def _batches() -> list[Case]:
     # at 180° is far from all others: beside its own, exp of theirs is 0.
     angles = np.radians([0, 5, 9, 180, 20, 33])
     z = np.column_stack([np.cos(angles), np.sin(angles)])
-    return [*cases, Case(z, np.array([0, 1, 0, 1, 2, 2]), 0.001)]
+    return [*cases, Case(z, np.array([0, 1, 0, 1, 0, 1]), 0.001)]
 
 
 def _slip_of_loss(got, expected, vectors, labels, *_: Any) -> str:
@@ -264,7 +264,8 @@ def _slip_of_loss(got, expected, vectors, labels, *_: Any) -> str:
         )
     return (
         "If exp overflows, or is 0 in a whole row, subtract the row's largest value "
-        "first, that of the *others*: with −∞ on the diagonal. Keep −∞ out of sums by "
+        "first, that of the *others*: with −∞ on the diagonal. A share may be 0: take "
+        "log Σ exp minus the similarity, not its logarithm. Keep −∞ out of sums by "
         "`np.where`."
     )
 

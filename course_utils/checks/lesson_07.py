@@ -488,7 +488,7 @@ def choose_index(answer: Answer, rows: np.ndarray, queries: np.ndarray) -> str:
         model.save(folder)
         lighter = next(Path(folder).glob("index-*")).stat().st_size / (4 * rows.size)
     reached = (
-        f"Recall {recall:.4f}, {faster:.2f} times the queries per second of flat, "
+        f"Recall {recall:.4f}, {faster:.3f} times the queries per second of flat, "
         f"{lighter:.4f} of its memory."
     )
     if recall >= RECALL_BAR and faster >= SPEED_BAR and lighter <= MEMORY_BAR:
@@ -497,7 +497,9 @@ def choose_index(answer: Answer, rows: np.ndarray, queries: np.ndarray) -> str:
 
 
 def _what_next(model: Any, recall: float, lighter: float) -> str:
-    kind = "annoy" if model.backend == "annoy" else model.index or "hnsw"
+    kind = "hnsw" if model.index == "auto" else model.index
+    if model.backend == "annoy":
+        kind = "annoy"
     if kind == "flat":
         return "That is the flat index itself: choose one that looks at fewer rows."
     if recall < RECALL_BAR:

@@ -284,8 +284,8 @@ def my_heuristic(answer: Answer, board: tuple, truths: tuple) -> str:
     gain = paired_bootstrap(wanted, new[judges], old[judges])
     n_old, n_new = (np.sum(given[judges] == wanted) for given in (old, new))
     shown = (
-        f"with it the vote labels {np.mean(new != ABSTAIN):.1%} of the posts, without "
-        f"it {np.mean(old != ABSTAIN):.1%}"
+        f"with it the vote labels {np.mean(new != ABSTAIN):.2%} of the posts, without "
+        f"it {np.mean(old != ABSTAIN):.2%}"
     )
     if more < MORE:
         fail(
@@ -325,10 +325,11 @@ def _ask(answer: Answer, posts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     try:
         return apply_heuristics([lambda one: one], said, NEWS_DESKS)
     except ValueError as error:
-        unknown = {str(one).lower() for one in said if str(one) not in NEWS_DESKS}
-        near = [desk for desk in NEWS_DESKS if desk.lower() in unknown]
+        told = str(error)
+        named = next((one for one in said if f"returned {one!r};" in told), None)
+        near = [desk for desk in NEWS_DESKS if desk.lower() == str(named).lower()]
         slip = f" Did you mean {near[0]!r}?" if near else ""
-        fail(str(error).replace("<lambda>", "my_heuristic", 1) + slip)
+        fail(told.replace("<lambda>", "my_heuristic", 1) + slip)
 
 
 def _voted(votes: Any, confidences: Any, manual: Any) -> np.ndarray:
@@ -375,6 +376,8 @@ def _name_threshold(got, expected, confidence, right, candidates, wanted) -> str
         return "No candidate reaches the wanted accuracy: return None."
     if np.ndim(got) or got not in candidates:
         return "Return one of the candidates."
+    if not (confidence >= got).any():
+        return f"A threshold of {got} keeps no post: it reaches nothing."
     enough = ", enough, but so does a lower one" if got > expected else " only"
     return f"There the kept posts reach {right[confidence >= got].mean():.4g}{enough}."
 

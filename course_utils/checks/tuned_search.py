@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from course_utils.checks.bootstrap import expect_seeded
+from course_utils.checks.bootstrap import expect_seeded, was_rounded
 from course_utils.checks.cases import Case, reference
 from course_utils.checks.core import exercise, fail
 from course_utils.evaluation import Interval, bootstrap
@@ -189,6 +189,8 @@ def _no_width(got: Any, expected: Any, *_: Any) -> str:
             "Both ends are the same: every draw came out alike. Make the generator "
             "once, before the loop, and draw threads with replacement."
         )
+    if was_rounded(got, expected):
+        return "Did you round the ends? Return them as they are."
     if got[0] < got[1]:
         width = (got[1] - got[0]) / (expected[1] - expected[0])
         if width > 1.1:

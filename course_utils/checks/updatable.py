@@ -209,7 +209,7 @@ def updatable_index(answer: Answer, rows: np.ndarray, queries: np.ndarray) -> st
     for change, seconds in updates.items():
         if seconds > UPDATE_BAR * build:
             fail(
-                f"{change} fifty rows and asking once takes {seconds / build:.0%} of "
+                f"{change} fifty rows and asking once takes {seconds / build:.1%} of "
                 f"the time in which a graph of all {len(rows):,} is built; the bar is "
                 f"{UPDATE_BAR:.0%}. Do not build anew for each change."
             )
@@ -230,7 +230,7 @@ def updatable_index(answer: Answer, rows: np.ndarray, queries: np.ndarray) -> st
             )
     if faster < FASTER_BAR:
         fail(
-            f"With all rows held, your search answers {faster:.1f} times as many "
+            f"With all rows held, your search answers {faster:.3f} times as many "
             f"queries as a flat index; the bar is {FASTER_BAR}. Use a graph or lists."
         )
     return (

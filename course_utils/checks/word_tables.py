@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from course_utils.checks.cases import Case
-from course_utils.checks.core import as_array, fail
+from course_utils.checks.core import as_array, fail, kind
 from course_utils.evaluation import Interval, accuracy, bootstrap, paired_bootstrap
 
 import numpy as np
@@ -20,8 +20,7 @@ def alone(name: str, got: Any) -> None:
     """Refuse a number in a list, an array or a tensor, with which later cells stop."""
     if not (np.isscalar(got) or (isinstance(got, np.ndarray) and got.ndim == 0)):
         comma = " Is there a comma at the end of the line?" * isinstance(got, tuple)
-        kind = type(got).__name__
-        fail(f"{name} returned a {kind}; later cells need the number alone.{comma}")
+        fail(f"{name} returned {kind(got)}; later cells need the number alone.{comma}")
 
 
 def units(table: np.ndarray) -> np.ndarray:

@@ -22,6 +22,10 @@ class BackendError(CourseError, ImportError):
     """annoy or faiss is missing, or built wrongly."""
 
 
+class NotOfferedError(ParameterError, AttributeError):
+    """A method that the index at hand does not have: `hasattr` says False."""
+
+
 class Misfit(ValueError):
     """What a saved index says of itself cannot be."""
 

@@ -19,12 +19,14 @@ def fold(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 class Copies:
-    """Which rows are equal: an index holds one of each group."""
+    """Which rows are equal: an index holds one of each group; -1 is a removed row."""
 
-    def __init__(self, groups):
+    def __init__(self, groups, n_groups):
         self.groups = groups
-        self.members = np.argsort(groups, kind="stable")
-        self.sizes = np.bincount(groups)
+        self.numbers = np.flatnonzero(groups >= 0)
+        held = groups[self.numbers]
+        self.members = self.numbers[np.argsort(held, kind="stable")]
+        self.sizes = np.bincount(held, minlength=n_groups)
         self.starts = np.cumsum(self.sizes) - self.sizes
 
     def unfold(self, distances, found, k):

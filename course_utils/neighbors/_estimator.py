@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
+from course_utils.neighbors._annoy import Annoy
+from course_utils.neighbors._changes import Changes
 from course_utils.neighbors._common import BLOCK, ParameterError, is_narrow, unit_rows
 from course_utils.neighbors._copies import Copies, fold
 from course_utils.neighbors._exact import Exact
-from course_utils.neighbors._parameters import APPLIES_TO, Parameters
-from course_utils.neighbors._store import ENGINES, Stored
+from course_utils.neighbors._faiss import Faiss
+from course_utils.neighbors._parameters import APPLIES_TO, DEFAULTS, Parameters
+from course_utils.neighbors._reranked import Reranked
+from course_utils.neighbors._store import FITTED, Stored
+from course_utils.neighbors._votes import checked_weights, inverse, vote
 
 import numpy as np
 from joblib import effective_n_jobs
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-# Up to this many rows, comparing all takes less time than building a graph and asking
-# it a few thousand queries.
+# Up to this many different rows, comparing all takes less time than building a graph
+# and asking it a few thousand queries: `course bench 7` measures it.
 EXACT_ROWS = 5_000
 MOST_SQUARE = float(np.finfo(np.float32).max) / 4
 
@@ -36,43 +43,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_note_fork)
 
 
-def vote(
-    labels: np.ndarray, n_classes: int, weights: np.ndarray | None = None
-) -> np.ndarray:
-    """Add up the neighbours' votes of all rows at once.
-
-    Parameters
-    ----------
-    labels : int array of shape (n_queries, n_neighbors)
-        Positions in the list of classes, each in [0, n_classes).
-    n_classes : int
-        Columns of the result.
-    weights : float array of shape (n_queries, n_neighbors), optional
-        What each vote counts; 1 without.
-
-    Returns
-    -------
-    array of shape (n_queries, n_classes)
-        Votes for each class; float64 with weights, int64 without.
-
-    Examples
-    --------
-    >>> vote(np.array([[1, 1, 0], [2, 0, 2]]), 3)
-    array([[1, 2, 0],
-           [1, 0, 2]])
-    """
-    n_queries = len(labels)
-    # Each query gets a stretch of n_classes counters of its own.
-    counters = labels + n_classes * np.arange(n_queries)[:, None]
-    votes = np.bincount(
-        counters.ravel(),
-        None if weights is None else weights.ravel(),
-        minlength=n_queries * n_classes,
-    )
-    return votes.reshape(n_queries, n_classes)
-
-
-class FastANN(Stored, Parameters, ClassifierMixin, BaseEstimator):
+class FastANN(Changes, Stored, Parameters, ClassifierMixin, BaseEstimator):
     """Classifier by the vote of approximate nearest neighbours.
 
     A drop-in relative of `sklearn.neighbors.KNeighborsClassifier` whose search
@@ -94,11 +65,12 @@ class FastANN(Stored, Parameters, ClassifierMixin, BaseEstimator):
         graphs find fewer of the largest products than of the nearest rows.
     backend : {"faiss", "annoy"}
         Imported on use; annoy is an optional extra of the course.
-    index : {"flat", "hnsw", "ivf", "ivfpq", "trees"}, optional
-        faiss: ``"flat"`` compares with every row, ``"hnsw"`` (the default) walks
-        a graph, ``"ivf"`` looks into the nearest of many lists, ``"ivfpq"`` does
-        so in compressed rows. annoy has ``"trees"`` alone. With no index and no
-        parameter of the graph named, up to 5,000 rows are compared one by one.
+    index : {"auto", "flat", "hnsw", "ivf", "ivfpq", "trees"}, default="auto"
+        faiss: ``"flat"`` compares with every row, ``"hnsw"`` walks a graph,
+        ``"ivf"`` looks into the nearest of many lists, ``"ivfpq"`` does so in
+        compressed rows. annoy has ``"trees"`` alone. ``"auto"`` means trees for
+        annoy. For faiss it compares all rows in float64 where at most 5,000 of them
+        differ, and means hnsw for more, or if a parameter of the graph is named.
     weights : {"uniform", "distance"} or callable
         Whether each vote counts 1 or the inverse of its distance; as in
         scikit-learn, neighbours at distance 0 outvote all others. A function gets
@@ -116,6 +88,15 @@ class FastANN(Stored, Parameters, ClassifierMixin, BaseEstimator):
         hnsw: the numbers that the index keeps, ``"float32"`` by default. Half the
         bytes answer faster. ``"float16"`` keeps three digits; ``"uint8"`` keeps
         pixels, whole numbers from 0 to 255, without loss, for metric euclidean.
+    n_components : int, optional
+        faiss: the index holds codes, a byte (or what `storage` says) for each of so
+        many principal components, and finds candidates by them. The whole rows are
+        kept beside it and give the distances. Fast for many columns. With `rerank`
+        alone: 128, or all columns where there are fewer. For metric euclidean, cosine
+        and angular.
+    rerank : int, optional
+        faiss: so many times `n_neighbors` candidates are compared in whole rows; 3 by
+        default with `n_components`. More finds more and takes longer.
     n_lists : int, optional
         ivf, ivfpq: number of lists, the square root of the rows by default.
     n_probe : int, optional
@@ -138,10 +119,11 @@ class FastANN(Stored, Parameters, ClassifierMixin, BaseEstimator):
     n_features_in_, feature_names_in_
         As in scikit-learn.
     n_samples_fit_ : int
-        Rows in the index.
+        Rows in the index, without removed ones.
     index_ : faiss.Index or annoy.AnnoyIndex
         The index itself, over rows as `backend_rows` makes them, and over one of
         each group of equal rows (flat: all). For a small set, an array of its rows.
+        With `n_components` or `rerank` a ``faiss.IndexRefine``.
 
     Raises
     ------
@@ -157,14 +139,16 @@ class FastANN(Stored, Parameters, ClassifierMixin, BaseEstimator):
     Ties go to the class that comes first in `classes_`, as in scikit-learn. Rows at
     equal distances come in the order of their numbers.
 
-    Small sets and ``"flat"`` are exact. A graph finds each row that was fitted, or its
-    equal, when asked with it and an `ef_search` of 16 or more: building it ends with
-    such a search, what that misses gets links, and what no link helps is compared with
-    every query. Other neighbours may be missed.
-    Lists, codes and trees are approximate by request: they promise nothing.
+    Small sets and ``"flat"`` are exact, without `n_components` and `rerank`. A graph
+    finds each row that was fitted, or its equal, when asked with it and an `ef_search`
+    of 16 or more: building it ends with such a search, what that misses gets links, and
+    what no link helps is compared with every query. So does an index with
+    `n_components` or `rerank`, with `n_probe` and `rerank` no smaller than at `fit`.
+    Other neighbours may be missed.
+    Other lists, ivfpq and trees are approximate by request: they promise nothing.
 
-    `ef_search`, `n_probe` and `search_k` are read at each search: change them by
-    `set_params` without fitting again.
+    `ef_search`, `n_probe`, `rerank` and `search_k` are read at each search: change them
+    by `set_params` without fitting again.
 
     References
     ----------
@@ -183,17 +167,19 @@ class FastANN(Stored, Parameters, ClassifierMixin, BaseEstimator):
     def __init__(
         self,
         n_neighbors=5,
+        *,
         n_trees=None,
         metric="euclidean",
-        *,
         backend="faiss",
-        index=None,
+        index="auto",
         weights="uniform",
         search_k=None,
         n_links=None,
         ef_construction=None,
         ef_search=None,
         storage=None,
+        n_components=None,
+        rerank=None,
         n_lists=None,
         n_probe=None,
         n_bytes=None,
@@ -211,6 +197,8 @@ class FastANN(Stored, Parameters, ClassifierMixin, BaseEstimator):
         self.ef_construction = ef_construction
         self.ef_search = ef_search
         self.storage = storage
+        self.n_components = n_components
+        self.rerank = rerank
         self.n_lists = n_lists
         self.n_probe = n_probe
         self.n_bytes = n_bytes
@@ -241,32 +229,91 @@ class FastANN(Stored, Parameters, ClassifierMixin, BaseEstimator):
         ValueError
             When X or y is not what it should be.
         """
-        kind = self._check_parameters()
-        engine = ENGINES[self.backend]
-        engine.library()
-        X, y = validate_data(self, X, y)
+        kind = self._read_parameters()
+        self._engine_of(kind).library()
+        X, y = self._validate(X, y)
         check_classification_targets(y)
         self.classes_, self._labels = np.unique(y, return_inverse=True)
         self.n_samples_fit_ = len(X)
-        self._metric, self._asked = self.metric, kind
-        self._storage = self.storage or "float32"
-        names = ("metric", "backend", "index", "storage")
-        self._fitted = {name: getattr(self, name) for name in names}
-        if self._may_be_exact() and len(X) <= EXACT_ROWS:
-            kind, engine = "exact", Exact
         self._center, self._scale = self._find_center_and_scale(X)
-        rows, groups = self._rows(X, engine.dtype), None
-        if kind not in ("exact", "flat"):
-            if self._storage == "float16":  # what it keeps is what may be equal
-                rows = rows.astype(np.float16).astype(np.float32)
-            rows, groups = fold(rows)
-        self._copies = None if groups is None else Copies(groups)
-        settings = self._settings(self._asked) | {"storage": self._storage}
+        return self._build_over(kind, partial(self._rows, X))
+
+    def _read_parameters(self):
+        """Keep what counts until the next `fit`; return the kind of index."""
+        self._asked = self._check_parameters()
+        self._fitted = {name: getattr(self, name) for name in FITTED}
+        self._metric, self._auto = self.metric, self._may_be_exact()
+        self._reranked = self._reranks()
+        # In which numbers whole rows are kept; with codes it speaks of these.
+        self._storage = "float32" if self._reranked else self.storage or "float32"
+        return self._asked
+
+    def _build_over(self, kind, rows_as):
+        """Build an index over rows, exact where few differ and that may be."""
+        auto = self._auto
+        if auto and self.n_samples_fit_ <= EXACT_ROWS:
+            return self._build("exact", rows_as(np.float64), None)
+        rows, groups = rows_as(np.float32), None
+        if kind != "flat":
+            rows, groups = fold(self._as_stored(rows))
+        if auto and len(rows) <= EXACT_ROWS:
+            exact, copies = fold(rows_as(np.float64))
+            if len(exact) <= EXACT_ROWS:
+                return self._build("exact", exact, copies)
+        return self._build("hnsw" if auto else kind, rows, groups)
+
+    def _build(self, kind, rows, groups):
+        """Build an index over rows that differ, of which `groups` tells the copies."""
+        short = "uint8" if self._reranked else "float32"
+        storage = self._fitted["storage"] or short
+        settings = self._settings(self._asked) | {"storage": storage}
         settings["seed"] = int(
             check_random_state(self.random_state).randint(1, 2**31 - 1)
         )
+        width = rows.shape[1]
+        settings["n_components"] = self._fitted["n_components"] or min(
+            width, DEFAULTS["n_components"]
+        )
+        if self._reranked and settings["n_components"] > width:
+            raise ParameterError(
+                f"n_components = {settings['n_components']} is more than the {width} "
+                "columns; choose fewer."
+            )
+        engine = self._engine_of(kind)
         self._engine = engine.build(rows, kind, self._metric, settings, self._threads())
+        self._set_groups(groups)
         return self
+
+    def _engine_of(self, kind) -> Any:
+        if kind == "exact":
+            return Exact
+        if kind == "trees":
+            return Annoy
+        return Reranked if self._reranked else Faiss
+
+    def _set_groups(self, groups):
+        """Say which rows of the index are whose; None where each row has its own."""
+        self._copies = None
+        if groups is None:
+            return
+        self._copies = Copies(groups, self._engine.n_rows())
+        self.n_samples_fit_ = len(self._copies.numbers)
+        empty = np.flatnonzero(self._copies.sizes == 0)
+        if empty.size:
+            self._engine.set_removed(empty)
+
+    def _as_stored(self, rows):
+        if self._storage == "float16":  # what it keeps is what may be equal
+            return rows.astype(np.float16).astype(np.float32)
+        return rows
+
+    def _validate(self, X, *y, reset=True):
+        if issparse(X):
+            raise ParameterError(
+                "X is sparse, and FastANN takes dense rows only; put "
+                "TruncatedSVD(100) before it, in make_pipeline, or pass X.toarray()."
+            )
+        return validate_data(self, X, *y, reset=reset)
 
     def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
         """Find the nearest rows.
@@ -299,7 +346,7 @@ class FastANN(Stored, Parameters, ClassifierMixin, BaseEstimator):
         )
         if X is None:
             return self._neighbors_of_the_index(k, return_distance)
-        X = validate_data(self, X, reset=False)
+        X = self._validate(X, reset=False)
         if k > self.n_samples_fit_:
             raise ParameterError(
                 f"Expected n_neighbors <= n_samples_fit, but n_neighbors = {k}, "
@@ -427,8 +474,8 @@ class FastANN(Stored, Parameters, ClassifierMixin, BaseEstimator):
             "storage",
             *(name for name in APPLIES_TO if "hnsw" in APPLIES_TO[name]),
         )
-        by_name = any(getattr(self, name) is not None for name in ("index", *graph))
-        return self.backend == "faiss" and not by_name
+        by_name = any(getattr(self, name) is not None for name in graph)
+        return self.backend == "faiss" and self.index == "auto" and not by_name
 
     def _measures_gaps(self) -> bool:
         """Whether distances stay what they are when all rows move."""
@@ -460,9 +507,10 @@ class FastANN(Stored, Parameters, ClassifierMixin, BaseEstimator):
 
     def _search(self, rows, k):
         engine, settings = self._engine, self._settings(self._asked)
-        distances, found = engine.search(
-            rows, min(k, engine.n_rows()), settings, self._threads()
-        )
+        most = engine.n_rows()
+        if self._copies is not None:
+            most = int(np.count_nonzero(self._copies.sizes))
+        distances, found = engine.search(rows, min(k, most), settings, self._threads())
         if self._copies is not None:
             distances, found = self._copies.unfold(distances, found, k)
         if np.any(distances[:, 1:] == distances[:, :-1]):
@@ -484,10 +532,12 @@ class FastANN(Stored, Parameters, ClassifierMixin, BaseEstimator):
                 f"n_samples_fit = {n}, n_samples = {n}; ask for fewer neighbours."
             )
         distances, found = self._search(self._engine.rows(), k + 1)
+        numbers = np.arange(n)
         if self._copies is not None:
-            groups = self._copies.groups
+            numbers = self._copies.numbers
+            groups = self._copies.groups[numbers]
             distances, found = distances[groups], found[groups]
-        other = found != np.arange(n)[:, None]
+        other = found != numbers[:, None]
         # Among many equals, or approximately, a row may miss itself: then the
         # farthest leaves.
         other[other.all(axis=1), -1] = False
@@ -500,37 +550,6 @@ class FastANN(Stored, Parameters, ClassifierMixin, BaseEstimator):
             weights = None
         else:
             distances, found = self.kneighbors(X)
-            weigh = self.weights if callable(self.weights) else _inverse
-            weights = _checked_weights(weigh(distances), distances.shape)
+            weigh = self.weights if callable(self.weights) else inverse
+            weights = checked_weights(weigh(distances), distances.shape)
         return self._labels[found], len(self.classes_), weights
-
-
-def _inverse(distances: np.ndarray) -> np.ndarray:
-    """Weights 1 / distance; in a row with distances of 0, only these count."""
-    with np.errstate(divide="ignore"):
-        weights = 1 / distances
-    same = np.isinf(weights)
-    touching = same.any(axis=1)
-    weights[touching] = same[touching]
-    return weights
-
-
-def _checked_weights(weights: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Weights as an array that votes can be counted with."""
-    weights = np.asarray(weights, dtype=float)
-    if weights.shape != shape:
-        raise ParameterError(
-            f"The function given as weights returned shape {weights.shape} for "
-            f"distances of shape {shape}; return one weight for each distance."
-        )
-    if not np.all(np.isfinite(weights)) or weights.min() < 0:
-        raise ParameterError(
-            "The function given as weights returned negative numbers, NaN or "
-            "infinity; return finite weights, 0 or larger."
-        )
-    if not np.all(weights.any(axis=1)):
-        raise ParameterError(
-            "The function given as weights gave all neighbours of some row the weight "
-            "0; let far neighbours count a little, or scale the distances."
-        )
-    return weights

@@ -91,6 +91,9 @@ class Exact:
             case _:
                 return distances
 
+    def add(self, rows, settings, threads):
+        self.raw = np.concatenate([self.raw, rows])
+
     def rows(self):
         return self.raw
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from course_utils.neighbors._common import (
     BLOCK,
-    COSINE_ROUNDING,
     SPARE,
     BackendError,
     ParameterError,
@@ -16,20 +15,17 @@ from course_utils.neighbors._common import (
     expect,
     padded,
 )
-from course_utils.neighbors._parameters import DEFAULTS
+from course_utils.neighbors._links import link_the_lost
 
 import numpy as np
 
 N_PROBE = 16
 QUANTIZERS = {"float16": "QT_fp16", "uint8": "QT_8bit_direct"}
-# How often a graph links the rows that a search for themselves misses. Of pictures and
-# sentences hardly one is left, of noise in hundreds of columns a few in a hundred.
-LINK_ROUNDS = 3
 SMALL_BATCH = 16  # faiss computes distances of fewer than 20 queries from differences
 
 
 @contextmanager
-def _omp_threads(faiss: Any, threads: int) -> Iterator[None]:
+def omp_threads(faiss: Any, threads: int) -> Iterator[None]:
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(threads)
     try:
@@ -38,15 +34,30 @@ def _omp_threads(faiss: Any, threads: int) -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
+def check_n_lists(n_lists: int | None, n: int) -> int:
+    """Give the number of lists for n rows."""
+    n_lists = n_lists or max(1, round(n**0.5))
+    if n_lists > n:
+        raise ParameterError(
+            f"n_lists = {n_lists} is more than the {n} rows; choose fewer lists."
+        )
+    return n_lists
+
+
 class Faiss:
     """An index of faiss; what it finds in scikit-learn's units."""
 
     dtype = np.float32
 
     def __init__(self, raw, kind, metric):
-        self.raw, self.kind, self.metric = raw, kind, metric
-        self._largest = None
-        self.aside = np.empty(0, np.int64)
+        self.kind, self.metric = kind, metric
+        self._largest, self._allowed = None, None
+        self.aside = self.removed = np.empty(0, np.int64)
+        self.mapped = False  # a file, which is not to be written to
+        self._take(raw)
+
+    def _take(self, raw):
+        self.raw = raw
 
     @staticmethod
     def library():
@@ -63,16 +74,8 @@ class Faiss:
     def build(cls, rows, kind, metric, settings, threads):
         faiss = cls.library()
         measure = cls._measure(faiss, metric)
-        n, d = rows.shape
-        if kind == "flat":
-            raw = faiss.IndexFlat(d, measure)
-        elif kind == "hnsw":
-            raw = cls._graph(faiss, d, measure, settings)
-            raw.hnsw.efConstruction = settings["ef_construction"]
-            raw.hnsw.rng = faiss.RandomGenerator(settings["seed"])
-        else:
-            raw = cls._lists(faiss, n, d, kind, measure, settings)
-        with _omp_threads(faiss, threads):
+        raw = cls.empty(len(rows), rows.shape[1], kind, measure, settings)
+        with omp_threads(faiss, threads):
             if not raw.is_trained:
                 raw.train(padded(rows, raw.d))
             raw.add(padded(rows, raw.d))
@@ -82,53 +85,60 @@ class Faiss:
         return made
 
     def _link_the_lost(self, faiss, rows):
-        """Link each row that a search for it misses from where that search ends."""
-        hnsw = self.raw.hnsw
-        links = faiss.rev_swig_ptr(hnsw.neighbors.data(), hnsw.neighbors.size())
-        offsets = faiss.vector_to_array(hnsw.offsets).astype(np.int64)
-        room = hnsw.nb_neighbors(0)
-        width = min(DEFAULTS["ef_search"], len(rows))
-        params = faiss.SearchParametersHNSW(efSearch=width)
-        lost, ends = self._lost(rows, np.arange(len(rows)), width, params)
-        linked = 0
-        while lost.size and linked < LINK_ROUNDS:
-            for row, near in zip(lost, ends, strict=True):
-                near = near[near >= 0]
-                slots = offsets[near][:, None] + np.arange(room)
-                free = np.argwhere(links[slots] < 0)
-                # Where all are taken, another one goes in each round.
-                other = linked % len(slots), -1 - linked % room
-                links[slots[*(free[0] if free.size else other)]] = row
-            linked += 1
-            lost, ends = self._lost(rows, lost, width, params)
-        if linked:  # a new link may lead searches for other rows astray
-            lost, _ = self._lost(rows, np.arange(len(rows)), width, params)
-        self.set_aside(lost)
+        """Link what no search finds; what stays lost is compared with every query."""
+        held = np.setdiff1d(np.arange(len(rows)), self.removed)
+        self.set_aside(link_the_lost(faiss, self.raw, rows, held))
 
     def set_aside(self, numbers):
         """Compare some of a graph's rows with every query, whatever links lead to."""
         self.aside = np.asarray(numbers, np.int64)
         if self.aside.size:
-            rows = np.stack([self.raw.reconstruct(int(row)) for row in self.aside])
-            self._side = self.build(rows, "flat", self.metric, {}, 1)
+            whole = self._whole()
+            rows = np.stack([whole.reconstruct(int(row)) for row in self.aside])
+            self._side = Faiss.build(rows, "flat", self.metric, {}, 1)
 
-    def _lost(self, rows, numbers, width, params):
-        """Those that find neither themselves nor their equals, and what they find."""
-        lost, ends = [numbers[:0]], [np.empty((0, width), np.int64)]
-        step = max(1, BLOCK // rows.shape[1])
-        for start in range(0, len(numbers), step):
-            some = numbers[start : start + step]
-            asked = rows[some]
-            raw, found = self.raw.search(asked, width, params=params)
-            missed = (found != some[:, None]).all(axis=1)
-            if self.metric in ("euclidean", "manhattan"):
-                missed &= raw[:, 0] > 0
-            else:
-                own = np.einsum("ij,ij->i", asked, asked)
-                missed &= raw[:, 0] < own * (1 - COSINE_ROUNDING)
-            lost.append(some[missed])
-            ends.append(found[missed])
-        return np.concatenate(lost), np.concatenate(ends)
+    def _whole(self):
+        """Return the part of the index that gives whole rows."""
+        return self.raw
+
+    def set_removed(self, numbers):
+        """Leave rows out of what a search finds; a graph walks across them."""
+        faiss = self.library()
+        self.removed = np.asarray(numbers, np.int64)
+        allowed = np.ones(self.n_rows(), bool)
+        allowed[self.removed] = False
+        bits = np.packbits(allowed, bitorder="little")
+        self._allowed = faiss.IDSelectorBitmap(bits) if self.removed.size else None
+        self.set_aside(np.setdiff1d(self.aside, self.removed))
+
+    def add(self, rows, settings, threads):
+        """Add rows, which get the next numbers."""
+        faiss = self.library()
+        self._own(faiss)
+        with omp_threads(faiss, threads):
+            self.raw.add(rows)
+            self._largest = None
+            self.set_removed(self.removed)
+            if self.kind == "hnsw":
+                self._link_the_lost(faiss, self.rows())
+
+    def _own(self, faiss):
+        if self.mapped:
+            self._take(faiss.deserialize_index(faiss.serialize_index(self.raw)))
+            self.mapped = False
+
+    @classmethod
+    def empty(cls, n, d, kind, measure, settings):
+        """Make an index for n rows of d columns, without rows."""
+        faiss = cls.library()
+        if kind == "flat":
+            return faiss.IndexFlat(d, measure)
+        if kind != "hnsw":
+            return cls._lists(faiss, n, d, kind, measure, settings)
+        raw = cls._graph(faiss, d, measure, settings)
+        raw.hnsw.efConstruction = settings["ef_construction"]
+        raw.hnsw.rng = faiss.RandomGenerator(settings["seed"])
+        return raw
 
     @staticmethod
     def _measure(faiss, metric):
@@ -145,11 +155,7 @@ class Faiss:
 
     @staticmethod
     def _lists(faiss, n, d, kind, measure, settings):
-        n_lists = settings["n_lists"] or max(1, round(n**0.5))
-        if n_lists > n:
-            raise ParameterError(
-                f"n_lists = {n_lists} is more than the {n} rows; choose fewer lists."
-            )
+        n_lists = check_n_lists(settings["n_lists"], n)
         if kind == "ivf":
             raw = faiss.IndexIVFFlat(faiss.IndexFlat(d, measure), d, n_lists, measure)
         else:
@@ -178,7 +184,7 @@ class Faiss:
     def search(self, rows, k, settings, threads):
         faiss = self.library()
         rows = padded(rows, self.raw.d)
-        with _omp_threads(faiss, threads):
+        with omp_threads(faiss, threads):
             if self.kind == "flat" and self.metric == "euclidean":
                 raw, found = self._search_flat(faiss, rows, k)
             else:
@@ -187,12 +193,14 @@ class Faiss:
             lacking = np.flatnonzero((found < 0).any(axis=1))
             if lacking.size:
                 raw[lacking], found[lacking] = self._exhaustive(faiss, rows[lacking], k)
-        distances = self._in_units(raw)
+        return self._with_aside(self._in_units(raw), found, rows, k, threads)
+
+    def _with_aside(self, distances, found, rows, k, threads):
         if not self.aside.size:
             return distances, found
         distances[np.isin(found, self.aside)] = np.inf
         n_aside = min(k, len(self.aside))
-        near, rows = self._side.search(rows, n_aside, settings, threads)
+        near, rows = self._side.search(rows, n_aside, {}, threads)
         distances = np.hstack([distances, near])
         found = np.hstack([found, self.aside[rows]])
         order = np.argsort(distances, axis=1, kind="stable")[:, :k]
@@ -229,22 +237,27 @@ class Faiss:
 
     def _params(self, faiss, settings, k):
         if self.kind == "hnsw":
-            width = max(k, min(settings["ef_search"], self.raw.ntotal))
-            return faiss.SearchParametersHNSW(efSearch=width)
+            n = self.n_rows()
+            # A walk also keeps removed rows as candidates.
+            width = settings["ef_search"] * n // (n - len(self.removed))
+            width = max(k, min(width, n))
+            return faiss.SearchParametersHNSW(efSearch=width, sel=self._allowed)
         if self.kind in ("ivf", "ivfpq"):
-            n_probe = min(settings["n_probe"] or N_PROBE, self.raw.nlist)
+            n_probe = min(settings["n_probe"] or N_PROBE, self._n_lists())
             maker = (
                 faiss.SearchParametersIVF
                 if self.kind == "ivf"
                 else faiss.IVFPQSearchParameters
             )
-            return maker(nprobe=n_probe)
+            return maker(nprobe=n_probe, sel=self._allowed)
         return None
 
     def _exhaustive(self, faiss, rows, k):
         """Ask every row, where lists or graph led to fewer than k."""
         if self.kind == "hnsw":
-            return faiss.downcast_index(self.raw.storage).search(rows, k)
+            every = faiss.SearchParameters(sel=self._allowed)
+            storage = faiss.downcast_index(self.raw.storage)
+            return storage.search(rows, k, params=every)
         everywhere = self._params(faiss, {"n_probe": self.raw.nlist}, k)
         return self.raw.search(rows, k, params=everywhere)
 
@@ -292,6 +305,9 @@ class Faiss:
     def n_rows(self):
         return self.raw.ntotal
 
+    def _n_lists(self):
+        return self.raw.nlist
+
     def write(self, path):
         self.library().write_index(self.raw, str(path))
 
@@ -311,15 +327,17 @@ class Faiss:
             raw.d == width or (raw.d > width and kind == "ivfpq"),
             "the index is of another width",
         )
-        return cls(raw, kind, metric)
+        made = cls(raw, kind, metric)
+        made.mapped = True
+        return made
 
     def __getstate__(self):
         raw = self.library().serialize_index(self.raw)
-        kept = {name: getattr(self, name) for name in ("kind", "metric", "aside")}
-        return {"raw": raw} | kept
+        names = ("kind", "metric", "aside", "removed")
+        return {"raw": raw} | {name: getattr(self, name) for name in names}
 
     def __setstate__(self, state):
         raw = self.library().deserialize_index(state["raw"])
-        self.raw, self.kind, self.metric = raw, state["kind"], state["metric"]
-        self._largest = None
+        self.__dict__ = type(self)(raw, state["kind"], state["metric"]).__dict__
         self.set_aside(state["aside"])
+        self.set_removed(state["removed"])

@@ -10,7 +10,7 @@ from course_utils.neighbors._common import ParameterError
 WEIGHTS = ("uniform", "distance")
 METRICS = ("euclidean", "manhattan", "cosine", "angular", "dot")
 INDEXES = {"annoy": ("trees",), "faiss": ("flat", "hnsw", "ivf", "ivfpq")}
-DEFAULT_INDEX = {"annoy": "trees", "faiss": "hnsw"}
+AUTO_INDEX = {"annoy": "trees", "faiss": "hnsw"}
 # Which parameter applies to which index; one that does not apply is refused.
 APPLIES_TO = {
     "n_trees": ("trees",),
@@ -21,8 +21,19 @@ APPLIES_TO = {
     "n_lists": ("ivf", "ivfpq"),
     "n_probe": ("ivf", "ivfpq"),
     "n_bytes": ("ivfpq",),
+    "n_components": ("flat", "hnsw", "ivf", "ivfpq"),
+    "rerank": ("flat", "hnsw", "ivf", "ivfpq"),
 }
-DEFAULTS = {"n_trees": 100, "n_links": 16, "ef_construction": 80, "ef_search": 16}
+DEFAULTS = {
+    "n_trees": 100,
+    "n_links": 16,
+    "ef_construction": 80,
+    "ef_search": 16,
+    "n_components": 128,
+    "rerank": 3,
+}
+# Distances that stay what they are when all rows are turned.
+RERANKED = ("euclidean", "cosine", "angular")
 # Which numbers the graph may keep, by metric.
 STORAGE = {
     "float32": METRICS,
@@ -41,11 +52,18 @@ class Parameters:
                 f"backend is {self.backend!r}; choose 'faiss' or 'annoy'."
             )
         kinds = INDEXES[self.backend]
-        kind = DEFAULT_INDEX[self.backend] if self.index is None else self.index
+        auto = isinstance(self.index, str) and self.index == "auto"
+        kind = AUTO_INDEX[self.backend] if auto else self.index
         if kind not in kinds:
             raise ParameterError(
                 f"index={kind!r} is not offered by backend={self.backend!r}; "
-                f"choose from {', '.join(map(repr, kinds))}."
+                f"choose from {', '.join(map(repr, ('auto', *kinds)))}"
+                + "".join(
+                    f", or backend={other!r}"
+                    for other, own in INDEXES.items()
+                    if other != self.backend and kind in own
+                )
+                + "."
             )
         if self.metric not in METRICS:
             raise ParameterError(
@@ -73,7 +91,21 @@ class Parameters:
         for name, kinds in APPLIES_TO.items():
             self._check_parameter(name, getattr(self, name), kind, kinds)
         self._check_storage(kind)
+        self._check_rerank()
         return kind
+
+    def _reranks(self: Any) -> bool:
+        return self.n_components is not None or self.rerank is not None
+
+    def _check_rerank(self: Any):
+        if not self._reranks():
+            return
+        name = "rerank" if self.n_components is None else "n_components"
+        if self.metric not in RERANKED:
+            raise ParameterError(
+                f"{name} cannot measure metric={self.metric!r}; leave it out, or "
+                f"choose metric={' or '.join(map(repr, RERANKED))}."
+            )
 
     def _check_storage(self: Any, kind):
         if self.storage is None:
@@ -99,9 +131,12 @@ class Parameters:
         if value is None:
             return
         if kind not in kinds:
+            offered = [one for one in kinds if one in INDEXES[self.backend]]
+            other = next(b for b, own in INDEXES.items() if set(own) & set(kinds))
+            choice = f"index={' or '.join(map(repr, offered))}"
             raise ParameterError(
                 f"{name} means nothing to index={kind!r}; leave it out, or choose "
-                f"index={' or '.join(map(repr, kinds))}."
+                f"{choice if offered else f'backend={other!r}'}."
             )
         whole = isinstance(value, Integral) and not isinstance(value, bool)
         if not whole or not 0 < value < 2**31:

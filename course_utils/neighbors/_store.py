@@ -13,25 +13,22 @@ from pathlib import Path
 from typing import Any, Self
 
 from course_utils.errors import DataError
-from course_utils.neighbors._annoy import Annoy
 from course_utils.neighbors._common import (
     BackendError,
     Misfit,
     ParameterError,
     expect,
 )
-from course_utils.neighbors._copies import Copies
-from course_utils.neighbors._exact import Exact
-from course_utils.neighbors._faiss import Faiss
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-FORMAT = 2
+FORMAT = 3
 ROLES = ("index", "labels", "classes", "center", "groups", "aside")
 FILE_NAME = re.compile(rf"({'|'.join(ROLES)})-[0-9a-f]{{16}}\.[a-z]+")
 STAGED = re.compile(r"\.part-\w{8}")
-ENGINES: dict[str, Any] = {"annoy": Annoy, "faiss": Faiss}
+# Parameters that count as they were at `fit`.
+FITTED = ("metric", "backend", "index", "storage", "n_components", "rerank")
 
 
 class Stored:
@@ -72,12 +69,15 @@ class Stored:
                 "with set_params(weights='uniform') and set the function after load."
             )
         params = {name: _jsonable(v) for name, v in self.get_params(False).items()}
+        fitted = dict(self._fitted)
+        if self._reranked and self.rerank is not None:
+            del fitted["rerank"]  # read at each search
         about = {
             "format": FORMAT,
-            "params": params | self._fitted,
+            "params": params | fitted,
             "scale": self._scale,
             "n_features": self.n_features_in_,
-            "n_samples": self.n_samples_fit_,
+            "n_samples": len(self._labels),
             "kind": self._engine.kind,
         }
         if hasattr(self, "feature_names_in_"):
@@ -87,7 +87,7 @@ class Stored:
             arrays["center"] = self._center
         if self._copies is not None:
             arrays["groups"] = self._copies.groups
-        if self._engine.kind == "hnsw" and self._engine.aside.size:
+        if getattr(self._engine, "aside", self._labels[:0]).size:
             arrays["aside"] = self._engine.aside
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -151,17 +151,13 @@ class Stored:
             self: Any = cls(**about["params"])
             kind, n = about["kind"], about["n_samples"]
             _expect_sizes(about)
-            self._asked = self._check_parameters()
+            self._read_parameters()
             expect(
-                kind == self._asked
-                or (kind == "exact" and self._asked == "hnsw" and self.index is None),
+                kind == self._asked or (kind == "exact" and self._auto),
                 "kind is none that its parameters make",
             )
-            engine = Exact if kind == "exact" else ENGINES[self.backend]
+            engine = self._engine_of(kind)
             engine.library()
-            self._metric, self._storage = self.metric, self.storage or "float32"
-            names = ("metric", "backend", "index", "storage")
-            self._fitted = {name: getattr(self, name) for name in names}
             self.n_features_in_, self.n_samples_fit_ = about["n_features"], n
             self._scale = about["scale"]
             if "feature_names" in about:
@@ -191,13 +187,16 @@ class Stored:
                     "the center is not one number a column",
                 )
             self._copies = None
-            n_rows = n
+            n_rows = self._engine.n_rows()
             if "groups" in arrays:
-                n_rows = _expect_groups(arrays["groups"], n)
-                self._copies = Copies(arrays["groups"])
-            expect(self._engine.n_rows() == n_rows, "the index has other rows")
+                _expect_groups(arrays["groups"], n, n_rows)
+                self._set_groups(np.array(arrays["groups"]))
+            else:
+                expect(n_rows == n, "the index has other rows")
             if "aside" in arrays:
-                _expect_aside(arrays["aside"], kind, n_rows)
+                able = kind == "hnsw" or self._reranked
+                expect(able, "such an index sets no rows aside")
+                _expect_aside(arrays["aside"], n_rows)
                 self._engine.set_aside(arrays["aside"])
         except BackendError:
             raise
@@ -371,15 +370,17 @@ def _expect_labels(labels: np.ndarray, classes: np.ndarray, n: int) -> None:
     )
 
 
-def _expect_groups(groups: np.ndarray, n: int) -> int:
-    good = groups.shape == (n,) and groups.dtype.kind == "i" and groups.min() >= 0
-    good = good and groups.max() < n and np.bincount(groups).all()
+def _expect_groups(groups: np.ndarray, n: int, n_groups: int) -> None:
+    good = groups.shape == (n,) and groups.dtype.kind == "i" and groups.min() >= -1
+    good = good and 0 <= groups.max() < n_groups
     expect(good, "the groups of equal rows are not one a row")
-    return int(groups.max()) + 1
+    # A group without a row had one that was removed.
+    n_empty = n_groups - len(np.unique(groups[groups >= 0]))
+    expect(n_empty <= (groups < 0).sum(), "the index has other rows")
 
 
-def _expect_aside(aside: np.ndarray, kind: str, n: int) -> None:
-    good = kind == "hnsw" and aside.ndim == 1 and aside.dtype.kind == "i"
+def _expect_aside(aside: np.ndarray, n: int) -> None:
+    good = aside.ndim == 1 and aside.dtype.kind == "i"
     good = good and len(aside) > 0 and np.array_equal(np.unique(aside), aside)
     expect(good and aside[0] >= 0 and aside[-1] < n, "aside does not name its rows")
 
