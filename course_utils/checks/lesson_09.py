@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from course_utils.checks.cases import Case, reference
+from course_utils.checks.core import fail
 from course_utils.checks.skip_gram_training import train
 from course_utils.checks.summary import summary_of
 
@@ -233,28 +234,37 @@ def gradients(center: Any, context: Any, negatives: Any) -> tuple[Any, ...]:
 
 # --- 9.5 -----------------------------------------------------------------------
 
-N_DRAWS = 20_000
+N_DRAWS, FEW_DRAWS = 20_000, 9
 
 
 def _leanings() -> list[Case]:
+    """Eighths, and powers of two of them: their means are exact in any order."""
     given = "leanings {} and {}, n_draws = {:,}"
+    high = [1.0, 0.875, 0.75, 0.875, 1.0, 0.75, 0.875, 1.0]
+    wide = [0.125, -0.25, 0.0, 0.25, 0.125, -0.125, 0.0, 0.125]
     cases: list[Case] = []
-    for first, second in (
-        ([0.3, 0.1, 0.25, 0.2], [0.15, 0.0, 0.05, 0.28]),
-        ([0.4, -0.1, 0.2], [0.1, -0.2, 0.0, 0.3, 0.05]),
-        ([0.0, 0.1, -0.3, 0.05], [0.2, 0.1, -0.1, 0.15]),
-        ([0.9, 0.8, 0.7, 0.6], [0.1, 0.2, 0.3, 0.4]),
+    for first, second, n_draws in (
+        (high, [1 - one for one in high], FEW_DRAWS),
+        ([0.375, 0.125, 0.25, 0.25], [0.125, 0.0, 0.0, 0.25], N_DRAWS),
+        ([0.5, -0.125, 0.25, 0.25], wide, N_DRAWS),
+        ([0.0, 0.125, -0.25, 0.0], [0.25, 0.125, -0.125, 0.125], N_DRAWS),
     ):
         cases.append(
             Case(
                 np.array(first),
                 np.array(second),
-                N_DRAWS,
+                n_draws,
                 np.random.default_rng(len(cases)),
-                given=given.format(first, second, N_DRAWS),
+                given=given.format(first, second, n_draws),
             )
         )
     return cases
+
+
+def _counted(p: Any, n_draws: int) -> bool:
+    """Whether p is (1 + a count) / (1 + n_draws), up to the rounding of float32."""
+    count = float(p) * (1 + n_draws)
+    return count > 0.5 and abs(count - round(count)) < 0.02
 
 
 def _near(
@@ -262,20 +272,26 @@ def _near(
 ) -> bool:
     if np.ndim(got):
         return False
+    if not _counted(got, n_draws):
+        return False
     error = math.sqrt(expected * (1 - expected) / n_draws)
-    return bool(0 <= got <= 1 and abs(got - expected) < 5 * error + 2 / n_draws)
+    return bool(got <= 1 and abs(got - expected) < 5 * error + 2 / n_draws)
 
 
-def _exact(reached: Callable[[float, float], bool]) -> Answer:
+def _exact(
+    reached: Callable[[float, float], bool], cut: Callable[[int, int], int] = min
+) -> Answer:
     """Go through all divisions, and count those that reach the difference."""
 
-    def share(first: Any, second: Any, *_: Any) -> float:
+    def share(first: Any, second: Any, n_draws: int, *_: Any) -> float:
         both = np.concatenate([first, second])
-        total, n, m = both.sum(), len(first), len(second)
+        n = cut(len(first), len(both))
+        total, m = both.sum(), len(both) - n
         observed = first.mean() - second.mean()
         sums = [sum(c) for c in itertools.combinations(both.tolist(), n)]
         gaps = [one / n - (total - one) / m for one in sums]
-        return float(np.mean([reached(gap, observed) for gap in gaps]))
+        chance = float(np.mean([reached(gap, observed) for gap in gaps]))
+        return (1 + chance * n_draws) / (1 + n_draws)
 
     return share
 
@@ -284,7 +300,50 @@ def _with_replacement(first: Any, second: Any, n_draws: int, rng: Any) -> float:
     both = np.concatenate([first, second])
     drawn = rng.choice(both, (n_draws, len(both)))
     gaps = drawn[:, : len(first)].mean(axis=1) - drawn[:, len(first) :].mean(axis=1)
-    return float(np.mean(gaps >= first.mean() - second.mean() - 1e-9))
+    return float((1 + np.sum(gaps >= first.mean() - second.mean())) / (1 + n_draws))
+
+
+def _slip_of_p(
+    got: Any, expected: Any, first: Any, second: Any, n_draws: int, *_: Any
+) -> str | None:
+    """Name what the few draws of the first case tell apart."""
+    if np.ndim(got):
+        return None
+    if n_draws == FEW_DRAWS and abs(got - 1 / n_draws) < 1e-6:
+        return "Divide by 1 + n_draws: the real division is one of them."
+    if n_draws == FEW_DRAWS and got == 0:
+        return (
+            "The real division reaches its own difference, so count it too: "
+            "p = (1 + reached) / (1 + n_draws)."
+        )
+    if abs(got - 1 / math.comb(len(first) + len(second), len(first))) < 1e-7:
+        return "You went through all divisions; draw n_draws of them by rng."
+    if min(abs(got - 1), abs(got - 1 / (1 + n_draws))) < 1e-6:
+        return (
+            "All your divisions are the same one. Do not make a generator in the loop: "
+            "use rng, which goes on from draw to draw."
+        )
+    if not _counted(got, n_draws):
+        return (
+            f"With {n_draws:,} random divisions p is a multiple of 1 / {1 + n_draws:,}:"
+            " draw n_draws of them, and return (1 + reached) / (1 + n_draws)."
+        )
+    return None
+
+
+def _uses_rng(answer: Answer) -> None:
+    """Equal generators give equal p; of different ones, not all do."""
+    first, second = np.array([0.5, 0.125, 0.25, 0.0]), np.array([0.25, 0.0, 0.125, 0.0])
+    seeds = 1, 1, 2, 2, 3, 3
+    found = [
+        float(answer(first.copy(), second.copy(), 500, np.random.default_rng(seed)))
+        for seed in seeds
+    ]
+    if found[::2] != found[1::2] or len(set(found)) == 1:
+        fail(
+            "Draw the divisions by `rng`, the argument: two generators with the same "
+            "seed have to give the same p, other seeds another."
+        )
 
 
 @reference(
@@ -295,7 +354,7 @@ def _with_replacement(first: Any, second: Any, n_draws: int, rng: Any) -> float:
         "is enough.",
         "In a loop over `range(n_draws)`: `mixed = rng.permutation(both)`; compare "
         "`mixed[:n].mean() - mixed[n:].mean()` with the real difference. Equal counts "
-        "as reached; subtract 1e-9 for rounding.",
+        "as reached.",
         "`return (1 + reached) / (1 + n_draws)`, where `reached` counts the divisions "
         "whose difference is at least the real one.",
     ],
@@ -303,17 +362,24 @@ def _with_replacement(first: Any, second: Any, n_draws: int, rng: Any) -> float:
     mistakes={
         "The question has a side: count differences at least as large, not those that "
         "are as far from 0 on either side.": _exact(
-            lambda gap, observed: abs(gap) >= abs(observed) - 1e-9
+            lambda gap, observed: abs(gap) >= abs(observed)
         ),
-        "You counted the divisions that fall short; count those that reach it.": _exact(
-            lambda gap, observed: gap < observed - 1e-9
+        "You counted the divisions that fall short; count those that reach it.": (
+            _exact(lambda gap, observed: gap < observed),
+            _exact(lambda gap, observed: gap <= observed),
         ),
         "A division uses each word once: rng.permutation, not rng.choice.": (
             _with_replacement
         ),
-        "A division that gives exactly the same difference has reached it: >=, with "
-        "1e-9 for rounding.": _exact(lambda gap, observed: gap > observed + 1e-9),
+        "A division that gives exactly the same difference has reached it: >=.": _exact(
+            lambda gap, observed: gap > observed
+        ),
+        "Cut where the first list ends, at len(first), not in the middle.": _exact(
+            lambda gap, observed: gap >= observed, lambda n, size: size // 2
+        ),
     },
+    slip=_slip_of_p,
+    then=_uses_rng,
     accepts=_near,
     passed="p is how often chance alone does as much. It says whether there is an "
     "effect, not how large it is.",
@@ -323,7 +389,7 @@ def permutation_p(
     first: np.ndarray, second: np.ndarray, n_draws: int, rng: np.random.Generator
 ) -> float:
     """Count in all divisions, where the lesson draws some."""
-    return _exact(lambda gap, observed: gap >= observed - 1e-9)(first, second)
+    return _exact(lambda gap, observed: gap >= observed)(first, second, n_draws)
 
 
 # --- 9.6 -----------------------------------------------------------------------

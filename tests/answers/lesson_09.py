@@ -129,19 +129,36 @@ def p_by_loop(first, second, n_draws, rng):
     for draw in range(n_draws):
         rng.shuffle(both)
         gaps[draw] = both[: len(first)].mean() - both[len(first) :].mean()
-    return (1 + np.sum(gaps >= first.mean() - second.mean() - 1e-9)) / (1 + n_draws)
+    return (1 + np.sum(gaps >= first.mean() - second.mean())) / (1 + n_draws)
+
+
+def sums_by_table(first, second, n_draws, rng):
+    both = np.tile(np.r_[first, second], (n_draws, 1))
+    return rng.permuted(both, axis=1)[:, : len(first)].sum(axis=1)
 
 
 def p_by_table(first, second, n_draws, rng):
-    both = np.tile(np.r_[first, second], (n_draws, 1))
-    sums = rng.permuted(both, axis=1)[:, : len(first)].sum(axis=1)
-    return np.float32(np.mean(sums >= first.sum() - 1e-9))
+    reached = np.sum(sums_by_table(first, second, n_draws, rng) >= first.sum())
+    return np.float32((1 + reached) / (1 + n_draws))
+
+
+def p_by_choice(first, second, n_draws, rng):
+    both, reached = np.r_[first, second], 1
+    for _ in range(n_draws):
+        chosen = rng.choice(len(both), len(first), replace=False)
+        rest = np.delete(both, chosen)
+        reached += both[chosen].mean() - rest.mean() >= first.mean() - second.mean()
+    return reached / (1 + n_draws)
+
+
+def p_without_the_real_one(first, second, n_draws, rng):
+    return np.mean(sums_by_table(first, second, n_draws, rng) >= first.sum())
 
 
 def p_exact(first, second, n_draws, rng):
     both = np.r_[first, second]
     sums = np.array([sum(some) for some in combinations(both, len(first))])
-    return [np.mean(sums >= first.sum() - 1e-9)][0]
+    return np.mean(sums >= first.sum())
 
 
 def without_by_torch(table, direction):
@@ -212,10 +229,28 @@ ANSWERS = {
         ],
     ),
     "permutation_p": Answers(
-        right=[p_by_loop, p_by_table, p_exact],
+        right=[p_by_loop, p_by_table, p_by_choice],
         wrong=[
             (lambda first, second, *_: first.mean() - second.mean(), "I expected"),
             (lambda *given: np.array([p_by_table(*given)] * 2), "one number"),
+            (p_exact, "all divisions"),
+            (p_without_the_real_one, "count it too"),
+            (lambda a, b, n, rng: p_by_loop(a, b, n, rng) * (1 + n) / n, "1 + n_draws"),
+            (lambda a, b, n, rng: p_by_table(a, b, 1_000, rng), "draw n_draws"),
+            (
+                lambda a, b, n, rng: p_by_table(a, b, n, np.random.default_rng()),
+                "by `rng`",
+            ),
+            (
+                lambda a, b, n, rng: p_by_table(a, b, n, np.random.default_rng(0)),
+                "by `rng`",
+            ),
+            (
+                lambda a, b, n, rng: (
+                    (1 + n * (sums_by_table(a, b, 1, rng)[0] >= a.sum())) / (1 + n)
+                ),
+                "the same one",
+            ),
         ],
     ),
     "without_direction": Answers(
