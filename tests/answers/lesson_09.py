@@ -73,18 +73,46 @@ def trained(
     rate,
     seed,
     draw=None,
-    batch=512,
-    ordered=False,
+    batch=1_024,
+    order=None,
+    adams=1,
+    least=1,
 ):
     generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(model.parameters(), lr=rate)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0)
     for _ in range(epochs):
-        order = torch.randperm(len(centers), generator=generator)
-        for rows in (order.sort()[0] if ordered else order).split(batch):
+        for _ in range(adams - 1):
+            optimiser = torch.optim.Adam(model.parameters(), lr=rate)
+        rows_of = order or torch.randperm
+        for rows in rows_of(len(centers), generator=generator).split(batch):
+            if len(rows) < least:
+                continue
             drawn = (draw or by_noise)(len(rows), n_negatives, noise, generator)
             optimiser.zero_grad()
             model.loss(centers[rows], contexts[rows], drawn).backward()
             optimiser.step()
+
+
+def with_one_table(model, centers, contexts, noise, n_negatives, *others):
+    """Draw negatives of all pairs once, and give each pair the same ones again."""
+    table = by_noise(len(centers), n_negatives, noise, torch.Generator())
+    order = []
+
+    def rows_of(n, generator):
+        order[:] = [torch.randperm(n, generator=generator)]
+        order.append(iter(order[0].split(1_024)))
+        return order[0]
+
+    trained(
+        model,
+        centers,
+        contexts,
+        noise,
+        n_negatives,
+        *others,
+        order=rows_of,
+        draw=lambda *_: table[next(order[1])],
+    )
 
 
 def by_noise(n, k, noise, generator):
@@ -211,6 +239,53 @@ ANSWERS = {
             (lambda *g: trained(*g[:6], 1e-5, 0), "learning rate"),
             (shuffled_contexts, "same `rows`"),
             (lambda *g: trained(*g[:4], 2, *g[5:]), "5 negatives a pair"),
+            (lambda *g: trained(*g[:4], 5, *g[5:]), "3 negatives a pair"),
+            (lambda m, c, x, *g: trained(m, x, c, *g), "changed places"),
+            (lambda *g: trained(*g, batch=64), "64 pairs a step"),
+            (lambda *g: trained(*g, batch=10**6), "BATCH at a time"),
+            (lambda *g: trained(*g, least=1_024), "do not fill a batch"),
+            (lambda *g: trained(*g, adams=2), "optimisers were made"),
+            (with_one_table, "draw them anew"),
+            (
+                lambda *g: trained(*g, order=lambda n, generator: torch.arange(n)),
+                "in the same order",
+            ),
+            (
+                lambda *g: trained(
+                    *g,
+                    order=lambda n, generator: torch.randperm(
+                        n, generator=torch.Generator().manual_seed(0)
+                    ),
+                ),
+                "in the same order",
+            ),
+            (
+                lambda *g: trained(
+                    *g,
+                    order=lambda n, generator: torch.randint(
+                        n, (n,), generator=generator
+                    ),
+                ),
+                "each pair once",
+            ),
+            (
+                lambda *g: trained(
+                    *g,
+                    draw=lambda n, k, noise, gen: by_noise(
+                        n, k, noise, torch.Generator().manual_seed(0)
+                    ),
+                ),
+                "draw them anew",
+            ),
+            (
+                lambda *g: trained(
+                    *g,
+                    draw=lambda n, k, noise, gen: by_noise(
+                        n, k, (noise > 0).float(), gen
+                    ),
+                ),
+                "more often than `noise` says",
+            ),
             (
                 lambda *g: trained(
                     *g,
@@ -224,7 +299,7 @@ ANSWERS = {
                 lambda *g: trained(
                     *g, draw=lambda n, k, noise, gen: torch.arange(k).expand(n, k)
                 ),
-                "hardly ever drawn",
+                "same negatives",
             ),
         ],
     ),
