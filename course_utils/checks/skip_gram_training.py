@@ -35,9 +35,10 @@ def _world(seed: int, n_rows: int = 100) -> tuple[np.ndarray, np.ndarray]:
     hints=[
         "Two loops: epochs, and in each all pairs in a new random order, BATCH at a "
         "time: `torch.randperm(len(centers), generator=generator).split(BATCH)`.",
-        "Make `generator = torch.Generator().manual_seed(seed)` and the optimiser once, "
-        "before the loops. Negatives of a batch: `torch.multinomial(noise, len(rows) * n_negatives, "
-        "replacement=True, generator=generator).view(-1, n_negatives)`.",
+        "Make `generator = torch.Generator().manual_seed(seed)` and the optimiser "
+        "once, before the loops. Negatives of a batch: `torch.multinomial(noise, "
+        "len(rows) * n_negatives, replacement=True, generator=generator)"
+        ".view(-1, n_negatives)`.",
         "`loss = model.loss(centers[rows], contexts[rows], negatives)`, then "
         "`optimiser.zero_grad()`, `loss.backward()`, `optimiser.step()`, with "
         "`optimiser = torch.optim.Adam(model.parameters(), lr=rate)`.",
@@ -68,8 +69,8 @@ def train(answer: Answer) -> str:
         _judge_negatives(model.asked, noise, N_NEGATIVES)
     if len(optimisers) > 1:
         fail(
-            f"{len(optimisers)} optimisers were made. Make one, before the loops: a new "
-            "Adam has forgotten its averages of the gradients."
+            f"{len(optimisers)} optimisers were made. Make one, before the loops: a "
+            "new Adam has forgotten its averages of the gradients."
         )
     score = _held_out(model, noise)
     if score.high > BAR:
