@@ -45,15 +45,88 @@ def _sorted(pairs: tuple[np.ndarray, np.ndarray]) -> list[tuple[float, float]]:
     return sorted(zip(*(side.ravel().tolist() for side in pairs), strict=False))
 
 
+def _whole(got: Any) -> bool:
+    return all(side.dtype.kind in "iu" for side in got if len(side))
+
+
 def _same_pairs(got: Any, expected: Any, *_: Any) -> bool:
-    return len(got[0]) == len(got[1]) and _sorted(got) == _sorted(expected)
+    equally_many = len(got[0]) == len(got[1])
+    return equally_many and _whole(got) and _sorted(got) == _sorted(expected)
 
 
-def _slip_of_pairs(got: Any, expected: Any, *_: Any) -> str | None:
+def _wrapped(ids: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Take places below 0 as NumPy does: from the end."""
+    found = [
+        (ids[i], ids[i + step])
+        for i in range(len(ids))
+        for step in range(-min(reach[i], i + len(ids)), reach[i] + 1)
+        if step and i + step < len(ids)
+    ]
+    return np.array([a for a, _ in found], int), np.array([b for _, b in found], int)
+
+
+def _unequal(ids: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Leave out pairs of a word with itself at another place."""
+    centers, contexts = _pairs(lambda i, j, reach: 0 < abs(i - j) <= reach[i])(
+        ids, reach
+    )
+    return centers[centers != contexts], contexts[centers != contexts]
+
+
+def _once(ids: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Keep each pair once."""
+    pairs = _pairs(lambda i, j, reach: 0 < abs(i - j) <= reach[i])(ids, reach)
+    return tuple(np.unique(np.transpose(pairs), axis=0).T)
+
+
+_PAIR_MISTAKES: dict[str, Answer] = {
+    "A word is not its own context: leave the centre's own place out.": _pairs(
+        lambda i, j, reach: abs(i - j) <= reach[i]
+    ),
+    "The reach is the centre's, not the context's.": _pairs(
+        lambda i, j, reach: 0 < abs(i - j) <= reach[j]
+    ),
+    "The window goes to both sides; only contexts after the centre came.": _pairs(
+        lambda i, j, reach: 0 < j - i <= reach[i]
+    ),
+    "The window goes to both sides; only contexts before the centre came.": _pairs(
+        lambda i, j, reach: 0 < i - j <= reach[i]
+    ),
+    "A reach of 2 takes two words on each side; yours stops one short.": _pairs(
+        lambda i, j, reach: 0 < abs(i - j) < reach[i]
+    ),
+    "Each word has a reach of its own; you used the largest for all.": _pairs(
+        lambda i, j, reach: 0 < abs(i - j) <= max(reach)
+    ),
+    "The last place on the right is missing: a range stops before its end, so add 1.": (
+        _pairs(lambda i, j, reach: i != j and -reach[i] <= j - i < reach[i])
+    ),
+    "The text's last word is a context too; yours never is.": _pairs(
+        lambda i, j, reach: 0 < abs(i - j) <= reach[i] and j < len(reach) - 1
+    ),
+    "A place below 0 does not exist; NumPy counts it from the end. Start at "
+    "max(0, place - reach[place]).": _wrapped,
+    "A word that stands at two places may meet itself: compare places, not ids.": (
+        _unequal
+    ),
+    "A pair that occurs twice is two examples: do not make the pairs unique.": _once,
+}
+
+
+def _slip_of_pairs(
+    got: Any, expected: Any, ids: np.ndarray, reach: np.ndarray
+) -> str | None:
+    if len(got[0]) == len(got[1]) and not _whole(got):
+        return "Ids are whole numbers that later cells index with: return int arrays."
+    if len(got[0]) == len(got[1]) and _sorted(got[::-1]) == _sorted(expected):
+        return (
+            "Centres and contexts have changed places, or you took the context's reach."
+        )
+    for sentence, wrong in _PAIR_MISTAKES.items():
+        if _sorted(got) == _sorted(wrong(ids, reach)):
+            return sentence  # the same pairs in another order
     if len(got[0]) != len(got[1]):
         return "Centres and contexts are the two halves of pairs: equally many of each."
-    if _sorted((got[1], got[0])) == _sorted(expected):
-        return "Centres and contexts have changed places."
     if len(got[0]) != len(expected[0]):
         return f"You made {len(got[0])} pairs; there are {len(expected[0])}."
     return None
@@ -71,26 +144,7 @@ def _slip_of_pairs(got: Any, expected: Any, *_: Any) -> str | None:
         "append `ids[place]` to the one list and `ids[other]` to the other.",
     ],
     cases=_reviews,
-    mistakes={
-        "A word is not its own context: leave the centre's own place out.": _pairs(
-            lambda i, j, reach: abs(i - j) <= reach[i]
-        ),
-        "The reach is the centre's, not the context's.": _pairs(
-            lambda i, j, reach: 0 < abs(i - j) <= reach[j]
-        ),
-        "The window goes to both sides; only contexts after the centre came.": _pairs(
-            lambda i, j, reach: 0 < j - i <= reach[i]
-        ),
-        "The window goes to both sides; only contexts before the centre came.": _pairs(
-            lambda i, j, reach: 0 < i - j <= reach[i]
-        ),
-        "A reach of 2 takes two words on each side; yours stops one short.": _pairs(
-            lambda i, j, reach: 0 < abs(i - j) < reach[i]
-        ),
-        "Each word has a reach of its own; you used the largest for all.": _pairs(
-            lambda i, j, reach: 0 < abs(i - j) <= max(reach)
-        ),
-    },
+    mistakes=_PAIR_MISTAKES,
     slip=_slip_of_pairs,
     accepts=_same_pairs,
     passed="Every pair is one example to learn from: no label, only neighbours.",
@@ -131,6 +185,25 @@ def _counts() -> list[Case]:
                 1, np.sqrt(threshold / counts) + threshold / counts
             )
         ),
+        "Divide the counts by their sum, not by the largest of them.": (
+            lambda counts, threshold: np.minimum(
+                1,
+                np.sqrt(threshold * counts.max() / counts)
+                + threshold * counts.max() / counts,
+            )
+        ),
+        "The threshold is an argument; here it is {threshold}.": (
+            lambda counts, threshold: np.minimum(
+                1, np.sqrt(1e-3 * counts.sum() / counts) + 1e-3 * counts.sum() / counts
+            )
+        ),
+        "It is t / f, the threshold divided by the share, not f / t.": (
+            lambda counts, threshold: np.minimum(
+                1,
+                np.sqrt(counts / counts.sum() / threshold)
+                + counts / counts.sum() / threshold,
+            )
+        ),
         "The second term, t / f, is missing.": (
             lambda counts, threshold: np.minimum(
                 1, np.sqrt(threshold * counts.sum() / counts)
@@ -164,7 +237,8 @@ def _vectors() -> list[Case]:
     for n_negatives, dim in ((1, 3), (5, 4), (3, 8)):
         center, context = rng.normal(size=(2, dim))
         negatives = rng.normal(size=(n_negatives, dim))
-        given = f"vectors of {dim} numbers and {n_negatives} negatives"
+        given = f"vectors of {dim} numbers and {n_negatives} negative"
+        given += "s" * (n_negatives > 1)
         cases.append(Case(center, context, negatives, given=given))
     return cases
 
@@ -203,6 +277,15 @@ def _by_hand(
     mistakes={
         "The signs are reversed: the gradient points uphill, the step goes against "
         "it.": _by_hand(lambda s: 1 - _sigmoid(s), lambda s: -_sigmoid(s)),
+        "First the gradient for u, the centre's vector, then that for v.": (
+            lambda center, context, negatives: (
+                *_by_hand()(center, context, negatives)[1::-1],
+                _by_hand()(center, context, negatives)[2],
+            )
+        ),
+        "u and v have changed places: the negatives meet u, the centre's vector.": (
+            lambda center, context, negatives: _by_hand()(context, center, negatives)
+        ),
         "For the true context the error is σ(u·v) − 1: the label 1 is missing.": (
             _by_hand(true=_sigmoid)
         ),
@@ -415,6 +498,13 @@ def _tables() -> list[Case]:
     mistakes={
         "Scale the direction to length 1 first; yours has another length.": (
             lambda table, direction: table - np.outer(table @ direction, direction)
+        ),
+        "The direction's length comes in twice, in the product and in what you take "
+        "away: divide by it both times.": (
+            lambda table, direction: (
+                table
+                - np.outer(table @ direction, direction / np.linalg.norm(direction))
+            )
         ),
         "Subtract from each row its own part along the direction, not the direction "
         "itself.": (

@@ -207,6 +207,16 @@ ANSWERS = {
             (lambda ids, reach: pairs_by_offsets(ids, reach)[::-1], "changed places"),
             (lambda ids, reach: pairs_by_offsets(ids, reach)[0], "expected 2"),
             (lambda ids, reach: (ids, ids[:-1]), "two halves"),
+            (
+                lambda ids, reach: np.array(pairs_by_offsets(ids, reach), float),
+                "whole numbers",
+            ),
+            (
+                lambda ids, reach: np.transpose(
+                    [*set(zip(*pairs_by_offsets(ids, reach), strict=True))]
+                ),
+                "do not make the pairs unique",
+            ),
             (lambda ids, reach: pairs_by_offsets(ids, reach * 0 + 2), "You made"),
             (lambda ids, reach: ids[reach.max() + len(ids)], "out of bounds"),
         ],
@@ -225,7 +235,7 @@ ANSWERS = {
             (lambda *given: gradients_stacked(*given)[0], "expected"),
             (
                 lambda *given: [gradients_stacked(*given)[i] for i in (1, 0, 2)],
-                "I expected",
+                "first the gradient for u",
             ),
         ],
     ),
