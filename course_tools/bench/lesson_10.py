@@ -35,9 +35,10 @@ COLD = (
     "nDCG@10, over folds",
     "minus predicted popularity, over folds",
     "the same, over users",
+    "minus two towers, columns, over folds",
 )
 SPLITS = ("split and system", "HR@10", "nDCG@10", "recall@10", "published")
-BASE = "predicted popularity"
+BASE, OTHER = "predicted popularity", "two towers, columns"
 # RecBole's documents, for BPR: `README.md` and `docs/source/get_started` of its
 # repository. Range over three places that print a result of the default settings.
 RECBOLE = "HR .761-.795, nDCG .277-.292, recall .237-.252"
@@ -342,17 +343,22 @@ def cold(lesson: dict[str, Any], seeds: range, n_folds: int) -> list[list[str]]:
         told = {name: round(float(np.nanmean(f[-1])), 4) for name, f in by_fold.items()}
         print(f"  fold {number}: {told}", flush=True)
     rows = []
-    base = np.stack(by_fold[BASE])
+    base, other = (np.stack(by_fold[name]) for name in (BASE, OTHER))
     for name, folds in by_fold.items():
         each = np.stack(folds)
-        row = [name, f"{mean_interval(np.nanmean(each, axis=1)):.3f}"]
-        if name == BASE:
-            rows.append([*row, "", ""])
-            continue
-        lead = mean_interval(np.nanmean(each - base, axis=1))
-        users = _over_users(np.nanmean(each, axis=0), np.nanmean(base, axis=0))
-        rows.append([*row, f"{lead:+.3f}", f"{users:+.3f}"])
+        row = [name, _over_folds(each, form=".3f"), "", "", ""]
+        if name != BASE:
+            users = _over_users(np.nanmean(each, axis=0), np.nanmean(base, axis=0))
+            row[2:4] = _over_folds(each - base), f"{users:+.3f}"
+        if name != OTHER:
+            row[4] = _over_folds(each - other)
+        rows.append(row)
     return rows
+
+
+def _over_folds(each: np.ndarray, form: str = "+.3f") -> str:
+    """Write the mean of folds of the means of users."""
+    return format(mean_interval(np.nanmean(each, axis=1)), form)
 
 
 def _mean(runs: Iterable[Scores], metric: str) -> np.ndarray:
