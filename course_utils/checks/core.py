@@ -418,8 +418,8 @@ def _told_of_change(changed: set[str]) -> str:
     itself = "itself" if len(changed) == 1 else "themselves"
     return (
         f"Your function changed {names} {itself}, which other cells use too. Work on a "
-        "copy: `.copy()` makes one, and `a = a + b` writes a new array where `a += b` "
-        "changes the old one."
+        "copy: `.copy()` makes one (`.clone()` of a tensor), and `a = a + b` writes a "
+        "new array where `a += b` changes the old one."
     )
 
 
