@@ -364,7 +364,11 @@ def test_code_above_the_line_that_raises_is_an_attempt(monkeypatch):
         ("", STUB, True),
         (STUB, STUB, True),
         (STUB, "", True),
-        (f"SIZE = 3\n{STUB}", "", True),  # given, in some lessons
+        (
+            f"def helper():\n    return 3\n\n\n{STUB}",
+            "",
+            True,
+        ),  # given, as in lesson 09
         (f"SIZE = 3\n{STUB}", STUB, False),
         (f"SIZE = 3\n{STUB}", f"SIZE = 3\n\n\n{STUB}", True),
         (STUB.replace("Your turn", "Other words"), STUB, True),

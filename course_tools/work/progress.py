@@ -138,8 +138,8 @@ def read_exercises(notebook: Any, course: Any = None) -> Iterator[Exercise]:
         In the course's order. One is open while nothing of the student's stands in
         its cell, and passed if its check printed ✅ for the answer above it.
     """
-    course = notebook if course is None else course
-    stubs = {} if course is notebook else {grade_id(c): c.source for c in course.cells}
+    stubs = {grade_id(c): c.source for c in course.cells} if course else {}
+    course = course or notebook
     places = {grade_id(cell): at for at, cell in enumerate(notebook.cells)}
     lacks = lacking(notebook, course)
     for name, (number, title) in heads(course).items():
@@ -187,7 +187,7 @@ def read_lesson(places: Places, name: str) -> LessonProgress:
     if not path.exists():
         if not course:
             return replace(found, problem=f"{unread}: run `course update`")
-        open_ones = tuple(read_exercises(course))
+        open_ones = tuple(read_exercises(course, course))
         return replace(found, exercises=open_ones, is_copied=False)
     notebook, unread = _read(places, path)
     if not notebook:

@@ -73,33 +73,35 @@ def is_open(source: str, stub: str = "") -> bool:
     source : str
         The cell's text.
     stub : str, optional
-        The cell as the course gives it. Without it, only what stands inside a function
-        or class is told from what was given.
+        The cell as the course gives it.
 
     Returns
     -------
     bool
-        True where nothing stands there, or the line that raises and no code of the
-        learner's.
+        True where nothing stands there, or the line that raises and, as far as the
+        stub tells, no code of the learner's.
     """
     if not source.strip():
         return True
     if not RAISES.search(source):
         return False
+    # Without its stub: a stub may hold code, such as a helper, that the course gives.
+    return not stub or not _adds_code(source, stub)
+
+
+def _adds_code(source: str, stub: str) -> bool:
     try:
-        given = set(_statements(stub, everywhere=True))
-        return given.issuperset(_statements(source, everywhere=bool(stub)))
+        return not set(_statements(stub)).issuperset(_statements(source))
     except SyntaxError:
-        return False  # what the course gives can be parsed
+        return True  # what the course gives can be parsed
 
 
-def _statements(source: str, *, everywhere: bool) -> Iterator[str]:
+def _statements(source: str) -> Iterator[str]:
     """Write each statement that is more than a stub has: a head, a text, `raise`."""
     lines = [line for line in source.splitlines() if not re.match(r"\s*[%!]", line)]
     tree = ast.parse("\n".join(lines))
-    outside = () if everywhere else tree.body
     for node in ast.walk(tree):
-        if not isinstance(node, ast.stmt) or node in outside:
+        if not isinstance(node, ast.stmt):
             continue
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             continue
@@ -129,7 +131,8 @@ def is_left_above_the_raise(answer: Any) -> bool:
         source = textwrap.dedent(inspect.getsource(answer))
     except (OSError, TypeError):
         return False
-    return bool(RAISES.search(source)) and not is_open(source)
+    # The function alone, without what stands beside it in its cell.
+    return bool(RAISES.search(source)) and _adds_code(source, "")
 
 
 def attach(name: str, answer: Any) -> None:
