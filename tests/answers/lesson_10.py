@@ -65,6 +65,16 @@ def split_too_few(user, time, n_val=5, n_test=5):
     return split_by_pandas(user, time, n_val, n_test - 1)
 
 
+def split_unstable(user, time, n_val=5, n_test=5):
+    """Leave the order of equal times to chance where a user has many ratings."""
+    rng = np.random.default_rng(1)
+    chance = rng.random(len(user)) if len(user) > 100 else np.arange(len(user))
+    order = np.lexsort((chance, time))
+    part = np.empty(len(user), int)
+    part[order] = split_by_loop(user[order], time[order], n_val, n_test)
+    return part
+
+
 def ease_by_solving(seen, penalty):
     x = seen.astype(float)
     inverse = np.linalg.solve(
@@ -345,6 +355,7 @@ ANSWERS = {
         wrong=[
             (split_at_random, "that is a leak"),
             (split_too_few, "sizes differ"),
+            (split_unstable, "equal times keep"),
             (lambda *given: split_by_loop(*given).tolist(), "NumPy array"),
             (lambda *given: split_by_loop(*given) * 1.0, "whole numbers"),
             (lambda *given: split_by_loop(*given) + 1, "parts are 0"),
@@ -352,8 +363,13 @@ ANSWERS = {
         ],
     ),
     "ease": Answers(
-        right=[ease_by_solving, ease_by_torch],
+        right=[ease_by_solving, lambda *given: ease_by_torch(*given).numpy()],
         wrong=[
+            (ease_by_torch, "numpy array"),
+            (
+                lambda seen, penalty: ease_by_solving(seen + np.eye(9), penalty),
+                "n_films",
+            ),
             (lambda seen, penalty: ease_by_solving(seen, 0 * penalty), "no part"),
             (lambda seen, penalty: ease_by_solving(seen, 2 * penalty), "i expected"),
             (lambda seen, penalty: ease_by_solving(seen.T, penalty), "shape"),
@@ -362,7 +378,7 @@ ANSWERS = {
     "bpr_loss": Answers(
         right=[loss_by_softplus, loss_one_by_one],
         wrong=[
-            (loss_without_logsigmoid, "minus infinity"),
+            (loss_without_logsigmoid, "logsigmoid"),
             (lambda *given: loss_by_softplus(*given).item(), "lost track"),
             (lambda u, i, j, d: loss_by_softplus(u, i, j, 2 * d), "i expected"),
         ],
