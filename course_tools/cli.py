@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import io
 import os
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import course_utils
 from course_tools.lessons import (
     all_lessons,
     all_notebooks,
@@ -21,6 +23,7 @@ from course_utils.commands import set_up
 from course_utils.errors import CourseError, UsageError
 
 INSTALL = "pip install 'course-utils[course]'"
+WHERE = "Your copies are in work/, beside notebooks/; COURSE_WORK names another folder."
 LESSON_HELP = "5, 05 or 05_siamese_fashion_mnist; none means all"
 
 
@@ -29,6 +32,16 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`.\n")
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if isinstance(action, argparse._SubParsersAction) and value not in (
+            names := [*action.choices]
+        ):
+            near = difflib.get_close_matches(str(value), names, n=1)
+            hint = f"did you mean `course {near[0]}`?" if near else ""
+            hint = hint or f"there are {', '.join(names)}"
+            self.error(f"there is no command '{value}' ({hint})")
+        super()._check_value(action, value)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given[:1] == ["lab"]:
             # Everything after it is JupyterLab's own.
-            return _lab(given[1:])
+            asked = {"-h", "--help", "--help-all", "--version"} & {*given[1:]}
+            return _lab_help(given[1:]) if asked else _lab(given[1:])
         options = _parser(with_bench=given[:1] == ["bench"]).parse_args(given)
         if options.command not in (_data, _update, _progress, _solution):
             # First of all: what else a command imports, only lessons need.
@@ -105,6 +119,9 @@ def _parser(with_bench: bool) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=None if in_checkout() else where_lessons_are(),
     )
+    parser.add_argument(
+        "--version", action="version", version=f"course {course_utils.__version__}"
+    )
     commands = parser.add_subparsers(
         title="commands", required=True, metavar="COMMAND", parser_class=_Parser
     )
@@ -112,18 +129,33 @@ def _parser(with_bench: bool) -> argparse.ArgumentParser:
         "lab", help="open JupyterLab on your copies; arguments go through to it"
     )
     update = commands.add_parser(
-        "update", help="bring your copies up to date, with your work in them"
+        "update",
+        help="bring your copies up to date, with your work in them",
+        description=f"Bring your copies of the lessons up to date: new and changed "
+        "lessons, and cells of exercises that are missing. What you wrote stays, and "
+        f"the old file is kept. {WHERE}",
     )
+    update.add_argument("lessons", nargs="*", help=argparse.SUPPRESS)
     update.set_defaults(command=_update)
     progress = commands.add_parser(
-        "progress", help="show which exercises you passed, tried, or have open"
+        "progress",
+        help="show which exercises you passed, tried, or have open",
+        description="Show for each lesson how many exercises you passed, tried, and "
+        f"have open, read from your saved notebooks; nothing is run. {WHERE}",
     )
+    progress.add_argument("lessons", nargs="*", help=argparse.SUPPRESS)
     progress.set_defaults(command=_progress)
     solution = commands.add_parser(
-        "solution", help="show the answer of an exercise that you tried, and why"
+        "solution",
+        help="show the answer of an exercise that you tried, and why",
+        description="Show the course's answer to an exercise that you tried in your "
+        f"saved notebook, and why it is right. {WHERE}",
     )
     solution.add_argument(
-        "exercise", metavar="EXERCISE", help="its number, such as 3.2"
+        "exercise",
+        metavar="EXERCISE",
+        help="its number, such as 3.2, or its function's name; a lesson's number lists "
+        "the exercises",
     )
     solution.set_defaults(command=_solution)
     run = commands.add_parser("run", help="execute solution lessons and time them")
@@ -172,7 +204,12 @@ def _parser(with_bench: bool) -> argparse.ArgumentParser:
         help="download from every source, keep nothing, and tell which are dead",
     )
     data.set_defaults(command=_data)
-    doctor = commands.add_parser("doctor", help="find what would stop a lesson here")
+    doctor = commands.add_parser(
+        "doctor",
+        help="find what would stop a lesson here",
+        description="Look at versions, memory, disk, compiler and data, and name a "
+        "cure for each thing that would stop a lesson; nothing is changed.",
+    )
     doctor.set_defaults(command=_doctor)
     bench = commands.add_parser(
         "bench", help="time a lesson's recipe beside the original it comes from"
@@ -213,7 +250,16 @@ def _bench(options: argparse.Namespace) -> int:
     return 0
 
 
+def _takes_no_lesson(command: str, lessons: Sequence[str], what: str) -> None:
+    if lessons:
+        raise UsageError(
+            f"`course {command}` takes no lesson ('{lessons[0]}'): it {what} all of "
+            f"them. Run `course {command}`."
+        )
+
+
 def _update(options: argparse.Namespace) -> int:
+    _takes_no_lesson("update", options.lessons, "updates")
     from course_tools.work.places import find_places
 
     places = find_places()
@@ -228,14 +274,16 @@ def _update(options: argparse.Namespace) -> int:
 
 
 def _progress(options: argparse.Namespace) -> int:
+    _takes_no_lesson("progress", options.lessons, "shows")
     from course_tools.work.places import find_places
 
     places = find_places()
     from course_tools.work.progress import Progress
 
-    print(Progress(places))
-    if not places.own.is_dir():
-        print(f"There are no copies of yours yet: `{set_up('start')}` makes them.")
+    found = Progress(places)
+    print(found)
+    if not found.is_begun:
+        print("There are no copies of yours yet: `course update` makes them.")
     return 0
 
 
@@ -243,9 +291,24 @@ def _solution(options: argparse.Namespace) -> int:
     from course_tools.work.places import find_places
 
     places = find_places()
-    from course_tools.work.solution import find_solution
+    from course_tools.work.solution import find_solution, list_exercises
 
-    print(find_solution(places, options.exercise))
+    listed = list_exercises(places, options.exercise)
+    print(listed or find_solution(places, options.exercise))
+    return 0
+
+
+def _lab_help(passed_on: list[str]) -> int:
+    """Let JupyterLab answer; no copies are made."""
+    from jupyterlab.labapp import LabApp
+
+    if "--version" not in passed_on:
+        print(
+            "`course lab` brings your copies of the lessons up to date and opens "
+            f"JupyterLab on them. {WHERE}\nWhat follows it is JupyterLab's own:\n",
+            flush=True,
+        )
+    LabApp.launch_instance(passed_on)
     return 0
 
 

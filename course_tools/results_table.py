@@ -79,7 +79,7 @@ ROWS = (
     Row(
         5,
         "Fashion-MNIST, accuracy of kNN on 32 numbers",
-        "{original, extrapolated *} after 50 epochs",
+        "{original, extrapolated *} after 50 epochs, as published",
         "{course, 11 epochs, mean}",
         "05_recipes",
     ),
@@ -89,6 +89,20 @@ ROWS = (
         "none on a test set with true labels; raw vectors: {none: raw vectors}",
         "250 labels, heuristics and a tuned head: {vote's without suspects}",
         "08_ag_news",
+    ),
+    Row(
+        9,
+        "WordSim-353, rank correlation with people's ratings",
+        "gensim's word2vec, same text and settings: {gensim, 5 epochs}",
+        "skip-gram: {skip-gram, 5 epochs}",
+        "09_gensim",
+    ),
+    Row(
+        10,
+        "MovieLens 100K, HR@10 of each user's last five films",
+        "none; popularity: {popularity}",
+        "EASE: {EASE}; matrix factorisation with BPR: {BPR, 3 seeds}",
+        "10_warm",
     ),
 )
 

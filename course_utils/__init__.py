@@ -67,7 +67,8 @@ def pick(*, quick: T, full: T) -> T:
 def setup(seed: int = 0) -> None:
     """Seed every random generator in use, set the plot style, keep logs quiet.
 
-    In a notebook, figures get an alternative text and tables heads for screen readers.
+    In a notebook, figures get an alternative text and tables heads for screen readers,
+    and a check whose answer's cell was not run says so.
     NumPy's and SciPy's linear algebra computes on one thread from here on, unless the
     environment variable ``OPENBLAS_NUM_THREADS`` is set. TensorFlow, torch and faiss
     keep their threads.
@@ -83,6 +84,7 @@ def setup(seed: int = 0) -> None:
     import sys
 
     from course_utils import plotting, table_heads
+    from course_utils.checks.unrun import tell_of_cells_not_run
     from course_utils.frameworks import limit_blas_threads
 
     import numpy as np
@@ -98,4 +100,5 @@ def setup(seed: int = 0) -> None:
         logging.getLogger(chatty).setLevel(logging.ERROR)
     plotting.use_style()
     table_heads.head_tables()
+    tell_of_cells_not_run()
     limit_blas_threads()

@@ -8,6 +8,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
+
+from course_utils.checks.answers import shell
 
 GOOD, BAD = "✅", "❌"
 
@@ -37,8 +40,20 @@ class DoctorReport:
         return f"<p>{BAD} To mend:</p><ul>{found}</ul><p>All else is fine.</p>"
 
     def __repr__(self) -> str:
-        """Name it; what it holds differs from machine to machine."""
-        return "What course doctor found on this machine"
+        """Write the findings as text."""
+        if not self.problems:
+            return (
+                f"{GOOD} {self.good} things looked at; nothing was found that would "
+                "stop a lesson."
+            )
+        return "\n".join(f"{BAD} {one}" for one in self.problems)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        # A notebook shows HTML; its plain text is compared in tests, and what would
+        # stand there differs from machine to machine.
+        printer.text(
+            "What course doctor found on this machine" if shell() else repr(self)
+        )
 
 
 def doctor() -> DoctorReport:
@@ -49,6 +64,7 @@ def doctor() -> DoctorReport:
     DoctorReport
         A notebook shows it as a sentence, or as a list of what to mend.
     """
+    print("Looking at versions, memory, disk and data: ten seconds or so.", flush=True)
     command = [sys.executable, "-m", "course_tools.cli", "doctor"]
     ran = subprocess.run(
         command,

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import linecache
+import pydoc
 import re
 import sys
 import warnings
 
+from course_utils.checks.answers import is_open
 from course_utils.checks.cases import Case, reference
 from course_utils.checks.core import (
     ExerciseError,
     NotAttempted,
+    Outcome,
     as_array,
     exercise,
     expect_number,
     expect_shape,
     fail,
+    kind,
 )
 
 import numpy as np
@@ -323,3 +328,83 @@ def test_where_cells_need_whole_numbers_in_an_array_others_are_refused(got):
         as_array("f", got, like=np.array([1, 2]))
     as_array("f", np.array([1, 2], np.int8), like=np.array([1, 2]))
     as_array("f", 3, like=np.array(3))
+
+
+def from_a_cell(monkeypatch, source):
+    """A function whose text is known, as that of a notebook's cell is."""
+    name = f"<cell {hash(source)}>"
+    lines = source.splitlines(keepends=True)
+    monkeypatch.setitem(linecache.cache, name, (len(source), None, lines, name))
+    names = {}
+    exec(compile(source, name, "exec"), names)
+    return names["double"]
+
+
+STUB = """def double(number):
+    'Twice.'
+    raise NotImplementedError("Your turn")
+"""
+
+
+def test_code_above_the_line_that_raises_is_an_attempt(monkeypatch):
+    tried = STUB.replace("    raise", "    twice = 2 * number\n    raise")
+    with pytest.raises(ExerciseError, match="still has the line .* Remove that line"):
+        double(from_a_cell(monkeypatch, tried))
+    assert double.outcome is Outcome.TRIED
+    with pytest.raises(NotAttempted):
+        double(
+            from_a_cell(monkeypatch, STUB.replace("    raise", "    # ?\n    raise"))
+        )
+    assert double.outcome is Outcome.OPEN
+
+
+@pytest.mark.parametrize(
+    ("source", "stub", "is_it"),
+    [
+        ("", STUB, True),
+        (STUB, STUB, True),
+        (STUB, "", True),
+        (
+            f"def helper():\n    return 3\n\n\n{STUB}",
+            "",
+            True,
+        ),  # given, as in lesson 09
+        (f"SIZE = 3\n{STUB}", STUB, False),
+        (f"SIZE = 3\n{STUB}", f"SIZE = 3\n\n\n{STUB}", True),
+        (STUB.replace("Your turn", "Other words"), STUB, True),
+        (STUB.replace("Twice.", "Twice it."), STUB, True),
+        (f"%%time\n{STUB}", STUB, True),
+        (f"{STUB}# a thought\n", STUB, True),
+        (STUB.replace("raise", "return 2 * number\n    raise"), STUB, False),
+        (STUB.replace("raise", "return (2\n    raise"), STUB, False),
+        ("def double(number):\n    return 2", STUB, False),
+        ("pass", STUB, False),
+        (STUB.replace("raise", "if number < 0:\n        raise"), STUB, False),
+    ],
+)
+def test_an_answers_cell_is_open_while_it_holds_no_code_of_the_learners(
+    source, stub, is_it
+):
+    assert is_open(source, stub) == is_it
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (["a", "b"], "a list of str"),
+        ([1, 2], "a list"),
+        ([], "a list"),
+        (("a",), "a tuple of str"),
+        (np.array(["a"]), "an array of words"),
+        (np.array([1j]), "an array of complex numbers"),
+        (np.array([object()]), "an array of objects"),
+        (np.array([1]), "an array"),
+    ],
+)
+def test_a_value_is_named_by_what_it_holds(value, words):
+    assert kind(value) == words
+
+
+def test_help_on_a_check_says_how_to_use_it():
+    assert "exercise 9.1" in double.__doc__ and "double.hint()" in double.__doc__
+    assert "double.hint()" in pydoc.render_doc(double)

@@ -380,3 +380,61 @@ def test_the_command_is_installed_and_answers_for_help():
     assert ran.returncode == 0
     for command in ("lab", "run", "build", "data", "doctor"):
         assert re.search(rf"^ +{command} ", ran.stdout, re.M)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["progres"], r"no command 'progres' \(did you mean `course progress`\?\)"),
+        (["frobnicate"], r"no command 'frobnicate' \(there are lab, update, "),
+        (
+            ["progress", "1"],
+            r"takes no lesson \('1'\): it shows all .* `course progress`",
+        ),
+        (
+            ["update", "01"],
+            r"takes no lesson \('01'\): it updates all .* `course update`",
+        ),
+        (["solution", "tax"], "'tax' is not an exercise"),
+        (["solution", "99"], "'99' is not an exercise"),
+    ],
+)
+def test_wrong_usage_says_what_would_be_right(arguments, words, capsys):
+    try:
+        status = main(arguments)
+    except SystemExit as stop:
+        status = stop.code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert status == 2 and re.search(words, line)
+
+
+def test_solution_lists_the_exercises_of_a_lesson(capsys):
+    for wanted in ("1", " 01 ", LESSONS[0].name):
+        assert main(["solution", wanted]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == "01 One-hot vs embeddings"
+        assert lines[1] == "1.1 Look up a batch (not tried)"
+
+
+@pytest.mark.parametrize("command", ["update", "progress", "solution", "doctor"])
+def test_help_says_what_a_command_does_and_where_the_copies_are(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("would stop a lesson" in said) == (command == "doctor")
+    assert ("Your copies are in work/" in said) == (command != "doctor")
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert re.fullmatch(r"course \d+\.\d+.*\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("word", ["--help", "-h", "--help-all", "--version"])
+def test_asking_jupyterlab_for_help_makes_no_copies(word, started, work, capsys):
+    assert main(["lab", word]) == 0
+    assert started == [[word]] and not work.exists()
+    said = capsys.readouterr().out
+    assert ("opens JupyterLab on them" in said) == (word != "--version")

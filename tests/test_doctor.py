@@ -136,3 +136,19 @@ def test_the_size_of_the_environment_is_measured(monkeypatch, tmp_path):
         (tmp_path / "link").symlink_to(tmp_path / "lib" / "large.so")
     monkeypatch.setattr(doctor.sys, "prefix", str(tmp_path))
     assert doctor._disk()[1].what == f"3 MB of packages in {tmp_path}"
+
+
+def test_sets_that_cannot_be_fetched_are_one_finding_with_reason_and_cure(
+    cache, use_catalog, server, monkeypatch
+):
+    entry = url_entry(f"{server.address}/data/") | {"lessons": (1,)}
+    monkeypatch.setattr(doctor, "reachable", lambda dataset: False)
+    use_catalog(entry)
+    (one,) = doctor._data()
+    assert one.what.startswith("data 'toy' is not here yet and cannot be fetched: none")
+    both = doctor._unreached([("toy", ""), ("imdb", " (imdb.csv has 4 bytes)")])
+    assert not both.good
+    assert both.what.startswith("data 'toy', 'imdb' (imdb.csv has 4 bytes) are not")
+    for words in ("sources answers from", "HTTPS_PROXY", "PIP_INDEX_URL"):
+        assert words in both.what + both.cure
+    assert "`course data toy imdb --export DIR`" in both.cure

@@ -8,6 +8,7 @@ from course_utils import doctor_report
 from course_utils.doctor_report import DoctorReport, doctor
 
 import pytest
+from IPython.lib.pretty import pretty
 
 
 def said(monkeypatch, out, err=""):
@@ -36,8 +37,20 @@ def test_where_the_command_does_not_start_that_is_the_problem(monkeypatch, err):
     assert problem == (err.strip() or "`course doctor` did not start.")
 
 
-def test_this_machine_is_looked_at():
+def test_printed_it_says_what_it_found(monkeypatch, capsys):
+    out = "✅ Python\n❌ 900 MB of memory\n   Close other programs.\n"
+    print(said(monkeypatch, out))
+    announced, found = capsys.readouterr().out.splitlines()
+    assert announced.startswith("Looking at versions, memory, disk and data")
+    assert found == "❌ 900 MB of memory. Close other programs."
+    print(said(monkeypatch, "✅ Python\n"))
+    assert "✅ 1 things looked at" in capsys.readouterr().out
+
+
+def test_this_machine_is_looked_at(monkeypatch):
     report = doctor()
-    assert report.good > 5
+    assert report.good > 5 and f"{report.good} things" in repr(report)
+    assert pretty(report) == repr(report)
     # What is compared when the page is tested: the same on every machine.
-    assert repr(report) == "What course doctor found on this machine"
+    monkeypatch.setattr(doctor_report, "shell", object)
+    assert pretty(report) == "What course doctor found on this machine"

@@ -10,11 +10,17 @@ from course_tools.lessons import ROOT, find_lessons
 from course_tools.work import solution as solutions
 from course_tools.work.merge import is_answer
 from course_tools.work.places import Places, find_places
-from course_tools.work.progress import Progress, read_exercises, read_lesson
+from course_tools.work.progress import (
+    LessonProgress,
+    Progress,
+    read_exercises,
+    read_lesson,
+)
 from course_tools.work.update import update
 from course_utils.checks.core import Outcome
 from course_utils.errors import CourseError, UsageError
 from tests.courses import cell_named
+from tests.lessons import FIRST_PAGE
 from tests.support.term import (
     ANSWERED,
     SEARCH,
@@ -108,6 +114,83 @@ def test_an_answer_that_does_not_parse_is_not_the_one_that_passed(tmp_path):
     assert outcomes(ran)["weak_vote"] == (Outcome.TRIED, True)
 
 
+def test_an_answer_that_a_library_gives_is_recognised(tmp_path):
+    notebook = new(FIRST_PAGE)
+    for source in (
+        "import functools\ntext_vector = functools.partial(np.mean, axis=0)",
+        "text_vector = helper",
+    ):
+        cell_named(notebook, "text_vector").source = source
+        own_cell(notebook, "", "def helper(rows):\n    return sum(rows) / len(rows)")
+        assert outcomes(run(notebook, tmp_path)) == {
+            "text_vector": (Outcome.PASSED, False)
+        }
+
+
+def test_an_attempt_above_the_line_that_raises_is_tried(tried):
+    path = tried.copy_of(SEARCH.name)
+    notebook = read(path)
+    cell = cell_named(notebook, "train")
+    cell.source = cell.source.replace("    raise", "    model = None\n    raise")
+    save(notebook, path)
+    found = {one.name: one for one in read_lesson(tried, SEARCH.name).exercises}
+    assert found["train"].outcome is Outcome.TRIED
+    assert "remove the `raise` line" in str(solutions.find_solution(tried, "8.5"))
+    assert "`raise`" not in str(solutions.find_solution(tried, "8.4"))
+
+
+def test_a_tick_of_an_answer_that_is_not_code_does_not_count(checked):
+    notebook = copy.deepcopy(checked)
+    cell_named(notebook, "weak_vote").cell_type = "markdown"
+    found = {one.name: one for one in read_exercises(notebook, checked)}
+    assert found["weak_vote"].outcome is Outcome.TRIED
+    assert found["weak_vote"].lacks == "the answer cell of 8.2"
+
+
+def test_where_an_answer_was_not_run_progress_says_to_run_it_first(checked):
+    notebook = copy.deepcopy(checked)
+    names = ("precision_and_coverage", "weak_vote")
+    for name, told in zip(
+        names,
+        (
+            "run the answer cell of 8.1, then its check",
+            "run the answer cells of 8.1, 8.2, then their checks",
+        ),
+        strict=True,
+    ):
+        cell_named(notebook, name).source += "\n    # and another thing"
+        found = tuple(read_exercises(notebook))
+        assert LessonProgress("08_x", "x", found).stale == told
+
+
+def test_an_answer_that_was_taken_back_has_nothing_to_run(checked):
+    notebook = copy.deepcopy(checked)
+    stub = cell_named(new(SEARCH), "weak_vote").source
+    cell_named(notebook, "weak_vote").source = stub
+    found = tuple(read_exercises(notebook))
+    assert LessonProgress("08_x", "x", found).stale == ""
+
+
+def test_a_lesson_without_a_copy_is_told_where_others_have_one(clone):
+    places = places_of(clone)
+    assert "course update" not in repr(Progress(places))
+    update(places)
+    places.copy_of(SEARCH.name).rename(clone / "work" / "mine.ipynb")
+    told = repr(Progress(places))
+    assert f"there is no work/{SEARCH.name}.ipynb: `course update` makes it" in told
+    assert f"({SEARCH.name}.ipynb)" not in Progress(places)._repr_markdown_()
+    with pytest.raises(CourseError, match="no work/08.*ipynb: run `course update"):
+        solutions.find_solution(places, "8.4")
+    assert [one.text for one in update(places)] == [f"{SEARCH.name} is new in work/."]
+
+
+def test_a_folder_elsewhere_is_shown_by_its_whole_path(clone, tmp_path):
+    places = Places(clone / "notebooks", tmp_path / "mine")
+    assert places.shown(places.own) == str(tmp_path / "mine")
+    (line,) = update(places)
+    assert f"are in {tmp_path / 'mine'}/" in line.text
+
+
 def test_a_fingerprint_shows_nowhere(checked):
     pytest.importorskip("nbconvert")
     from nbconvert import HTMLExporter
@@ -126,7 +209,8 @@ def test_progress_is_one_line_a_lesson_and_a_page(clone, checked):
     save(checked, clone / "work" / SEARCH.notebook.name)
     (clone / "work" / WORDS.notebook.name).write_text("{")
     words, garments, search, total = repr(Progress(places)).splitlines()
-    assert words.startswith("❌ 01 ") and "is not JSON" in words
+    assert words.startswith("❌ 01 One-hot vs embeddings ")
+    assert "is not JSON" in words and "rename it, and `course update`" in words
     assert garments.startswith("⬜ 05 ")
     assert garments.endswith("0 passed, 0 tried, 5 open")
     assert search.startswith("🔶 08 ") and search.endswith("2 passed, 1 tried, 3 open")
@@ -181,10 +265,50 @@ def test_an_open_exercise_shows_none(tried):
         solutions.find_solution(tried, "8.5")
 
 
-@pytest.mark.parametrize("number", ["8", "train", "8.9", "9.1", "8.4.1", ""])
+@pytest.mark.parametrize("number", ["8", "trains", "8.9", "9.1", "8.4.1", ""])
 def test_a_number_that_there_is_not_is_wrong_usage(tried, number):
     with pytest.raises(UsageError):
         solutions.find_solution(tried, number)
+
+
+def test_an_exercise_goes_by_its_functions_name_too(tried):
+    shown = str(solutions.find_solution(tried, "8.4"))
+    for wanted in ("choose_threshold", " 8.4 ", "8.04"):
+        assert str(solutions.find_solution(tried, wanted)) == shown
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ("8.9", "It has: 8.1, 8.2, "),
+        ("9.1", "the lessons are 1, 5, 8"),
+        ("trains", "function's name; `course solution 1` lists"),
+    ],
+)
+def test_what_there_is_not_names_what_there_is(tried, wanted, words):
+    with pytest.raises(UsageError, match=words):
+        solutions.find_solution(tried, wanted)
+
+
+def test_a_name_of_two_exercises_asks_for_a_number(tmp_path):
+    places = Places(ROOT / "notebooks", tmp_path / "work")
+    with pytest.raises(UsageError, match=r"`train` is 6\.\d and 8\.\d.*: write"):
+        solutions.find_solution(places, "train")
+
+
+def test_an_answer_cell_that_is_gone_is_told(tried):
+    path = tried.copy_of(SEARCH.name)
+    notebook = read(path)
+    notebook.cells.remove(cell_named(notebook, "train"))
+    save(notebook, path)
+    with pytest.raises(CourseError, match="answer cell of 8.5 is missing in work/08"):
+        solutions.find_solution(tried, "8.5")
+
+
+def test_a_damaged_copy_says_what_to_do(tried):
+    tried.copy_of(SEARCH.name).write_text("")
+    with pytest.raises(CourseError, match="is empty. The file was not changed; rename"):
+        solutions.find_solution(tried, "8.4")
 
 
 def test_an_instructor_can_switch_solutions_off(tried, monkeypatch):
@@ -248,7 +372,8 @@ def test_course_update_says_a_line_a_lesson_and_ends_with_1_at_a_problem(here, c
 def test_course_progress_reads_and_changes_nothing(here, capsys):
     assert cli.main(["progress"]) == 0
     told = capsys.readouterr().out
-    assert "0 of 17 exercises passed." in told and "no copies of yours yet" in told
+    assert "0 of 17 exercises passed." in told
+    assert told.endswith("no copies of yours yet: `course update` makes them.\n")
     assert not (here / "work").exists()
 
 

@@ -94,10 +94,10 @@ def test_nothing_that_a_lesson_imports_is_missing():
         assert names & set(found), f"{module}, of {names or 'nothing installed'}"
 
 
-# Asked for only where they are: compiled ones, the tools of an instructor, and the
-# browsers of a simulated class.
+# Asked for only where they are: compiled ones, the tools of an instructor, the browsers
+# of a simulated class, and what a bench puts into a folder of its own.
 OPTIONAL = {"annoy", "nbgrader", "sqlalchemy", "nbconvert", "jupytext"}
-OPTIONAL |= {"aiohttp", "yarl"}
+OPTIONAL |= {"aiohttp", "yarl", "gensim"}
 
 
 def modules(code):

@@ -18,7 +18,7 @@ import time
 from course_tools.lessons import ROOT
 from course_tools.work.merge import grade_id, merge
 from course_tools.work.places import Places
-from course_tools.work.progress import Progress, read_exercises
+from course_tools.work.progress import Progress, read_exercises, read_lesson
 from course_tools.work.update import content_of, update
 from course_tools.work.versions import STAMP
 from course_utils.checks.core import Outcome
@@ -73,8 +73,8 @@ def test_a_term_is_played_and_no_answer_is_lost(clone, tmp_path):
         "01 updated, your 3 answers kept, 4 cells of your own kept, ", words
     )
     assert "your 2 answers kept" in garments and "1 exercise is new" in garments
-    assert "the exercise `contrastive_loss` is gone, your answer is at the" in garments
-    assert "look at `choose_threshold` again: the exercise changed" in search
+    assert "5.2 of the old version is gone, your answer is at the end" in garments
+    assert "look at 8.4 again: the exercise changed" in search
     assert git(clone, "status", "--porcelain") == ""
     assert (clone / "work/images/onehot.png").read_bytes() == b"second"
 
@@ -156,10 +156,11 @@ def test_a_glossary_that_the_student_edited_is_kept(clone):
     update(places)
     (clone / "work/glossary.md").write_text("mine")
     (clone / "notebooks/glossary.md").write_text("# Glossary, longer")
-    update(places)
+    told = said(update(places))
     assert (clone / "work/glossary.md").read_text() == "# Glossary, longer"
     (kept,) = (clone / "work").glob("glossary.before-*.md")
     assert kept.read_text() == "mine"
+    assert told == [f"glossary.md updated; it had edits of yours, kept as {kept.name}."]
 
 
 def test_an_edited_text_stays_edited_until_the_course_changes_it():
@@ -184,6 +185,121 @@ def test_a_cell_that_the_student_deleted_comes_back():
     del own.cells[2:5]
     done = merge(base, own, second_version(WORDS), day="x")
     assert content_of(done.notebook) == content_of(second_version(WORDS))
+
+
+def kept_files(clone, lesson):
+    return sorted((clone / "work").glob(f"{lesson.name}.before-*.ipynb"))
+
+
+def with_a_tick(path, name):
+    """Put under a check what it says of a right answer."""
+    notebook = read(path)
+    tick = nbformat.v4.new_output("stream", text="✅ 8.2 Right.\n")
+    cell_named(notebook, f"check-{name}").outputs = [tick]
+    save(notebook, path)
+    return notebook
+
+
+@pytest.mark.parametrize("pulls", [False, True])
+def test_an_answer_cell_that_was_deleted_comes_back_empty_with_no_tick(clone, pulls):
+    places = places_of(clone)
+    update(places)
+    path = clone / "work" / SEARCH.notebook.name
+    notebook = with_a_tick(path, "weak_vote")
+    notebook.cells.remove(cell_named(notebook, "weak_vote"))
+    del notebook.cells[1]  # a text that the student does not want
+    save(notebook, path)
+    told = repr(Progress(places))
+    assert f"the answer cell of 8.2 is missing in work/{path.name}: `course" in told
+    assert "0 of 17 exercises passed." in told
+    if pulls:
+        git(clone, "pull", "-q")
+    (line,) = [one for one in said(update(places)) if one.startswith("08 ")]
+    assert "the answer cell of 8.2 was missing and is back, empty (the old" in line
+    now = read(path)
+    assert cell_named(now, "check-weak_vote").outputs == []
+    expected = second_version(SEARCH) if pulls else new(SEARCH)
+    stub = cell_named(expected, "weak_vote").source
+    assert cell_named(now, "weak_vote").source == stub
+    assert (now.cells[1].source == expected.cells[1].source) == pulls
+    (kept,) = kept_files(clone, SEARCH)
+    assert content_of(read(kept)) == content_of(notebook)
+    assert update(places) == []
+
+
+def test_a_check_that_was_deleted_comes_back_and_the_answer_stays(clone):
+    places = places_of(clone)
+    update(places)
+    path = clone / "work" / SEARCH.notebook.name
+    notebook = answer(path, SEARCH, ["weak_vote"])
+    notebook.cells.remove(cell_named(notebook, "check-weak_vote"))
+    save(notebook, path)
+    assert "the check of 8.2 is missing in work/08" in repr(Progress(places))
+    (line,) = said(update(places))
+    assert "08 updated, the check of 8.2 was missing and is back, your 1 answer" in line
+    source = cell_named(read(path), "weak_vote").source
+    assert source == source_of_answer(SEARCH, "weak_vote")
+    names = [grade_id(cell) for cell in read(path).cells]
+    assert names.index("check-weak_vote") == names.index("weak_vote") + 1
+
+
+@pytest.mark.parametrize("damage", ["metadata", "all", "markdown", "own cell"])
+def test_an_answer_whose_cell_is_damaged_is_found_again(clone, damage):
+    places = places_of(clone)
+    update(places)
+    path = clone / "work" / SEARCH.notebook.name
+    notebook = answer(path, SEARCH, ["weak_vote"])
+    cell = cell_named(notebook, "weak_vote")
+    source = cell.source
+    if damage == "markdown":
+        del cell["outputs"], cell["execution_count"]
+        cell.cell_type = "markdown"
+    elif damage == "own cell":
+        notebook.cells[notebook.cells.index(cell)] = nbformat.v4.new_code_cell(source)
+    else:
+        cell.metadata = nbformat.from_dict({})
+        cell.id = cell.id if damage == "metadata" else "another"
+    save(notebook, path)
+    assert "answer cell of 8.2 is missing in work/08" in repr(Progress(places))
+    (line,) = said(update(places))
+    assert "the answer cell of 8.2 was damaged and is in order again" in line
+    assert "own" not in line and len(kept_files(clone, SEARCH)) == 1
+    now = read(path)
+    nbformat.validate(now)
+    found = cell_named(now, "weak_vote")
+    assert (found.source, found.cell_type) == (source, "code")
+    assert text_of(now).count(source) == 1
+    assert update(places) == []
+
+
+def test_what_an_update_noted_is_its_own_and_is_written_anew(clone):
+    update(places_of(clone))
+    path = clone / "work" / SEARCH.notebook.name
+    answer(path, SEARCH, ["choose_threshold"])
+    git(clone, "pull", "-q")
+    update(places_of(clone))
+    assert text_of(read(path)).count("The course changed this exercise") == 1
+    for words, times in (("Once more: ", 1), ("A text alone", 1)):
+        third = second_version(SEARCH)
+        stub = cell_named(third, "choose_threshold")
+        stub.source = stub.source.replace("Anew: ", "Once more: ")
+        third.cells[0].source += words
+        save(third, clone / "notebooks" / SEARCH.notebook.name)
+        git(clone, "commit", "-qam", words)
+        (line,) = said(update(places_of(clone)))
+        assert "of your own" not in line
+        text = text_of(read(path))
+        assert text.count("The course changed this exercise") == times
+        assert "Once more: " in text and "Anew: " not in text
+    # What the student writes into it is theirs.
+    notebook = read(path)
+    note = next(c for c in notebook.cells if "The course changed" in c.source)
+    note.source += "\nA thought of mine."
+    save(notebook, path)
+    git(clone, "reset", "-q", "--hard", "HEAD~1")
+    (line,) = said(update(places_of(clone)))
+    assert "1 cell of your own kept" in line
+    assert "A thought of mine." in text_of(read(path))
 
 
 def test_outputs_stay_below_cells_that_did_not_change():
@@ -347,7 +463,7 @@ def test_work_in_both_folders_is_kept_twice(clone):
     before = (clone / "work" / name).read_bytes()
     answer(clone / "notebooks" / name, WORDS, ["analogy"])
     (line,) = said(update(places))
-    assert "what stood in notebooks/ is kept as work/01" in line
+    assert line.startswith("01: notebooks/ had local edits; moved to work/01")
     assert git(clone, "status", "--porcelain") == ""
     assert (clone / "work" / name).read_bytes() == before
     assert source_of_answer(WORDS, "analogy") in all_written(clone)
@@ -430,10 +546,16 @@ def test_a_notebook_that_the_student_broke_is_one_sentence_and_stays(clone, text
         "05 was not updated: work/05_siamese_fashion_mnist.ipynb is"
     )
     assert "rename" in problem and "\n" not in problem
+    assert "The file was not changed" in problem and "Error" not in problem
+    assert ("is empty" in problem) == (not text)
     assert path.read_text() == text
     assert len(lines) == 3  # the others went on
+    told = read_lesson(places, GARMENTS.name)
+    assert (
+        told.problem in problem and told.title == "Siamese networks: a map of garments"
+    )
     path.rename(path.with_name("mine.txt"))
-    update(places)
+    assert said(update(places)) == ["05_siamese_fashion_mnist is new in work/."]
     assert content_of(read(path)) == content_of(second_version(GARMENTS))
 
 

@@ -218,7 +218,7 @@ def _many(n_vectors: int) -> None:
     for index in ("flat", "hnsw", "ivf", "ivfpq"):
         options = {} if index == "flat" else {"random_state": 0}
         if index == "hnsw":
-            options |= {"n_links": 16, "ef_search": 64}
+            options |= {"ef_construction": 40, "ef_search": 64}
         model = FastANN(index=index, n_jobs=-1, **options)
         build, _ = _best(partial(model.fit, X, y), calls=1)
         seconds, (_, found) = _best(partial(model.kneighbors, queries, 5), calls=3)

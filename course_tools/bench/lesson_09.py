@@ -147,7 +147,12 @@ class Trainer:
         command += ["--only-binary=:all:", "--require-hashes", "--no-compile"]
         command += ["--disable-pip-version-check", "--target", str(target)]
         ran = subprocess.run(
-            [*command, "-r", str(PINS)], capture_output=True, text=True, check=False
+            [*command, "-r", str(PINS)],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
         )
         if ran.returncode:
             last = (ran.stderr.strip().splitlines() or ["no reason given"])[-1]

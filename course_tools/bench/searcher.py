@@ -50,9 +50,10 @@ class _BruteForce:
 class _Fast:
     """FastANN, and the parameter that trades recall for speed."""
 
-    def __init__(self, parameter: str | None = "ef_search", **options: Any):
+    values = WIDTHS
+
+    def __init__(self, parameter: str = "ef_search", **options: Any):
         self.options, self.parameter = options, parameter
-        self.values: tuple[Any, ...] = WIDTHS if parameter else (None,)
 
     def load(self) -> None:
         from course_utils.neighbors import FastANN
@@ -65,8 +66,7 @@ class _Fast:
         self.model = model.fit(X, y)
 
     def choose(self, value: Any) -> None:
-        if self.parameter:
-            self.model.set_params(**{self.parameter: value})
+        self.model.set_params(**{self.parameter: value})
 
     def search(self, queries: np.ndarray, k: int) -> Found:
         return self.model.kneighbors(queries, k, return_distance=False)
@@ -154,7 +154,6 @@ class _Descent:
 
 SEARCHES: dict[str, Any] = {
     "scikit-learn, brute force": _BruteForce(),
-    "FastANN, flat": _Fast(None, index="flat"),
     "FastANN, ivf": _Fast("n_probe", index="ivf"),
     "FastANN": _Fast(index="hnsw"),
     "FastANN, uint8": _Fast(storage="uint8"),

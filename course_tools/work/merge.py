@@ -9,15 +9,17 @@ it. What has no place any more is kept as text that does not run, with a sentenc
 from __future__ import annotations
 
 import copy
+import hashlib
 import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from course_utils.checks.answers import KEY, binds, is_open
+
 import nbformat
 
-# What stands in an exercise until it is answered; earlier versions said other words.
-RAISES = re.compile(r"^\s*raise NotImplementedError\b", re.MULTILINE)
+EXERCISE = re.compile(r"^#+ Exercise (\d+\.\d+)(?: · (.+))?$", re.MULTILINE)
 # Of a cell's metadata, what the course alone decides.
 COURSE_METADATA = ("nbgrader", "deletable", "editable", "tags")
 
@@ -46,6 +48,11 @@ class Merge:
         Whether outputs of changed cells were left out.
     replaced : bool
         Whether a check that the student edited was put back.
+    missing : list of str
+        Cells of exercises, by their ``grade_id``, that the copy lacked: put back, an
+        answer's empty.
+    found : list of str
+        The same of cells that were there without their name, or not as code.
     """
 
     notebook: Any
@@ -57,6 +64,8 @@ class Merge:
     edited: int = 0
     dropped: bool = False
     replaced: bool = False
+    missing: list[str] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)
 
     @property
     def has_work(self) -> bool:
@@ -99,20 +108,69 @@ def is_answer(cell: Any) -> bool:
     return bool(grade_id(cell) and cell.metadata["nbgrader"].get("solution"))
 
 
-def is_open(source: str) -> bool:
-    """Whether an answer's cell still holds what the course put there.
+def heads(notebook: Any) -> dict[str, tuple[str, str]]:
+    """Read the exercises' numbers and titles.
 
     Parameters
     ----------
-    source : str
-        The cell's text.
+    notebook : nbformat.NotebookNode
+        A lesson.
 
     Returns
     -------
-    bool
-        True where the line that raises is still there, or nothing at all.
+    dict of str to tuple of str
+        By ``grade_id``, such as ``("1.3", "The nearest words")``, in order.
     """
-    return bool(RAISES.search(source)) or not source.strip()
+    found = {}
+    number = title = ""
+    for cell in notebook.cells:
+        for head in EXERCISE.finditer(cell.source):
+            number, title = head[1], head[2] or ""
+        if is_answer(cell):
+            found[grade_id(cell)] = number, title
+    return found
+
+
+def lacking(notebook: Any, version: Any) -> list[str]:
+    """Name the cells of exercises that a copy lacks.
+
+    Parameters
+    ----------
+    notebook, version : nbformat.NotebookNode
+        The copy, and the course's version that it comes from.
+
+    Returns
+    -------
+    list of str
+        ``grade_id`` of each answer's cell and each check that is not there, or is not
+        code any more.
+    """
+    there = {(grade_id(cell), cell.cell_type) for cell in notebook.cells}
+    wanted = [(grade_id(cell), cell.cell_type) for cell in version.cells]
+    return [one[0] for one in wanted if one[0] and one not in there]
+
+
+def with_what_is_lacking(notebook: Any, version: Any) -> Any:
+    """Give a version without the texts and examples that a student deleted.
+
+    Parameters
+    ----------
+    notebook, version : nbformat.NotebookNode
+        The copy, and the course's version that it comes from; neither is changed.
+
+    Returns
+    -------
+    nbformat.NotebookNode
+        What to merge with, so that only cells of exercises come back.
+    """
+    there = match(notebook.cells, version.cells).values()
+    result = copy.copy(version)
+    result.cells = [
+        cell
+        for place, cell in enumerate(version.cells)
+        if grade_id(cell) or place in there
+    ]
+    return result
 
 
 def content(cell: Any) -> tuple[Any, ...]:
@@ -199,6 +257,18 @@ def merge(base: Any, own: Any, new: Any, *, day: str) -> Merge:
         result.metadata.setdefault(key, copy.deepcopy(value))
     done = Merge(result)
     to_base = match(own.cells, base.cells)
+    for place, cell in enumerate(base.cells):
+        # An answer that was written into another cell, and its own is gone.
+        if is_answer(cell) and place not in to_base.values():
+            own_answers = [
+                one
+                for one, mine in enumerate(own.cells)
+                if one not in to_base
+                and mine.cell_type == "code"
+                and binds(mine.source, grade_id(cell))
+            ]
+            if own_answers:
+                to_base[own_answers[-1]] = place
     base_to_new = match(base.cells, new.cells)
     to_new = {
         one: base_to_new[two] for one, two in to_base.items() if two in base_to_new
@@ -212,6 +282,8 @@ def merge(base: Any, own: Any, new: Any, *, day: str) -> Merge:
 
     follow: dict[int, list[Any]] = {}  # by place in new, -1 for the top
     end: list[Any] = []
+    given: dict[str, str] = {}  # days of our notes on changed exercises
+    own_names = {grade_id(new.cells[place]) for place in to_new.values()}
     anchor = -1
     for place, cell in enumerate(own.cells):
         if place in to_new:
@@ -221,8 +293,12 @@ def merge(base: Any, own: Any, new: Any, *, day: str) -> Merge:
         if place not in to_base:
             if not cell.source.strip() and not cell.get("outputs"):
                 continue
+            note = _note(cell)
+            if note.get("exercise") in own_names:
+                given[note["exercise"]] = note.get("day", day)
+                continue  # written anew below its answer
             here.append(_as_own(cell))
-            done.own += 1
+            done.own += not note
             continue
         before = base.cells[to_base[place]]
         answered = is_answer(before) and not is_open(cell.source)
@@ -253,18 +329,35 @@ def merge(base: Any, own: Any, new: Any, *, day: str) -> Merge:
         mine = own.cells[own_of[place]] if place in own_of else None
         old = base.cells[base_of[place]] if place in base_of else new.cells[place]
         if mine is not None:
-            after = _carry(cell, old, mine, done, day)
+            lost = grade_id(cell) != grade_id(mine) or (
+                is_answer(cell) and cell.cell_type != mine.cell_type
+            )
+            if grade_id(cell) and lost:
+                done.found.append(grade_id(cell))
+            after = _carry(cell, old, mine, done, given.get(grade_id(cell), ""), day)
         elif is_answer(cell) and place not in base_of:
             done.new.append(grade_id(cell))
+        elif grade_id(cell) and place in base_of:
+            done.missing.append(grade_id(cell))
         cells += [cell, *after, *follow.get(place, ())]
+    for cell in result.cells:
+        # What a check said, it said of an answer that is gone.
+        gone = grade_id(cell).removeprefix("check-") in done.missing
+        if gone and cell.get("outputs"):
+            cell.outputs, cell.execution_count = [], None
     course = result.cells
     result.cells = cells + end
     _make_ids_unique(result, course)
     return done
 
 
-def _carry(cell: Any, old: Any, mine: Any, done: Merge, day: str) -> list[Any]:
-    """Put the student's version into a cell; give cells to add after it."""
+def _carry(
+    cell: Any, old: Any, mine: Any, done: Merge, noted: str, day: str
+) -> list[Any]:
+    """Put the student's version into a cell; give cells to add after it.
+
+    `noted` is the day of a note that says what is given, from an update before.
+    """
     fresh = content(cell)
     after: list[Any] = []
     for key, value in mine.metadata.items():
@@ -276,15 +369,17 @@ def _carry(cell: Any, old: Any, mine: Any, done: Merge, day: str) -> list[Any]:
         if is_answer(cell):
             _take(cell, mine)
             done.answers.append(grade_id(cell))
-            if fresh not in (content(old), content(mine)):
+            changed = fresh not in (content(old), content(mine))
+            if changed:
                 done.changed.append(grade_id(cell))
-                after = [
-                    _kept(
-                        nbformat.from_dict({**cell, "source": fresh[1]}),
-                        f"The course changed this exercise (your update of {day}). "
-                        "Your answer above is kept; what is given now:",
-                    )
-                ]
+            if changed or (noted and fresh != content(mine)):
+                given = nbformat.from_dict({**cell, "source": fresh[1]})
+                since = day if changed else noted
+                sentence = (
+                    f"The course changed this exercise (your update of {since}). "
+                    "Your answer above is kept; what is given now:"
+                )
+                after = [_kept(given, sentence, exercise=grade_id(cell), day=since)]
         elif grade_id(cell) or fresh == content(mine):
             done.replaced |= fresh != content(mine)  # a check is the course's own
         elif fresh == content(old):
@@ -310,13 +405,14 @@ def _carry(cell: Any, old: Any, mine: Any, done: Merge, day: str) -> list[Any]:
 
 def _take(cell: Any, mine: Any) -> None:
     cell.source = mine.source
-    if cell.cell_type != mine.cell_type:
+    # An answer is code, also where somebody pressed M on it.
+    if cell.cell_type != mine.cell_type and not is_answer(cell):
         cell.cell_type = mine.cell_type
         for key in ("outputs", "execution_count"):
             cell.pop(key, None)
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    if mine.get("attachments"):
+    if mine.get("attachments") and cell.cell_type != "code":
         cell.attachments = copy.deepcopy(mine.attachments)
 
 
@@ -329,7 +425,19 @@ def _as_own(cell: Any) -> Any:
     return mine
 
 
-def _kept(cell: Any, sentence: str) -> Any:
+def _note(cell: Any) -> dict[str, str]:
+    """Read what a text is that an update wrote; empty for what a student wrote in."""
+    mark = cell.metadata.get(KEY)
+    if isinstance(mark, dict) and mark.get("note") == _fingerprint(cell.source):
+        return dict(mark)
+    return {}
+
+
+def _fingerprint(text: str) -> str:
+    return hashlib.sha256(text.strip("\n").encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def _kept(cell: Any, sentence: str, **more: str) -> Any:
     """Make text of a cell, so that it is there and does not run."""
     if cell.cell_type == "markdown":
         quoted = "\n".join(f"> {line}".rstrip() for line in cell.source.split("\n"))
@@ -340,6 +448,7 @@ def _kept(cell: Any, sentence: str) -> Any:
         kind = "python" if cell.cell_type == "code" else ""
         text = f"{sentence}\n\n{fence}{kind}\n{cell.source}\n{fence}"
     made = nbformat.v4.new_markdown_cell(text)
+    made.metadata[KEY] = {"note": _fingerprint(text), **more}
     if cell.cell_type == "markdown" and cell.get("attachments"):
         made.attachments = copy.deepcopy(cell.attachments)
     return made

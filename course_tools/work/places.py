@@ -46,10 +46,26 @@ class Places:
         return self.own / f"{name}.ipynb"
 
     def shown(self, path: Path) -> str:
-        """Path as a reader sees it, such as ``work/02_imdb_sentiment.ipynb``."""
-        top = self.own.parent
+        """Path as a reader sees it, such as ``work/02_imdb_sentiment.ipynb``.
+
+        Outside the course's folder it is the whole path.
+        """
+        top = self.notebooks.parent
         return (
             path.relative_to(top).as_posix() if path.is_relative_to(top) else f"{path}"
+        )
+
+    def cure_of(self, name: str) -> str:
+        """Say what to do where a student's copy of a lesson is damaged."""
+        checkpoint = self.own / ".ipynb_checkpoints" / f"{name}-checkpoint.ipynb"
+        kept = (
+            f" JupyterLab's last checkpoint is {self.shown(checkpoint)}."
+            if checkpoint.exists()
+            else ""
+        )
+        return (
+            "The file was not changed; rename it, and `course update` gives you a new "
+            f"copy.{kept}"
         )
 
 

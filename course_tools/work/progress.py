@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from course_tools.work.merge import grade_id, is_answer, is_open
+from course_tools.work.merge import grade_id, heads, lacking
 from course_tools.work.places import Places, find_places
 from course_tools.work.versions import NotANotebook, parse, write
-from course_utils.checks.answers import binds, digest, passed
+from course_utils.checks.answers import binds, digest, is_open, passed
 from course_utils.checks.core import Outcome
 from course_utils.checks.summary import MARKS
 from course_utils.files import replacing
@@ -26,7 +26,6 @@ see where you stand now. ✅ counts only while the answer is as its check saw it
 CODE = """from course_tools.work.progress import page
 
 page()"""
-EXERCISE = re.compile(r"^#+ Exercise (\d+\.\d+)(?: · (.+))?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,8 @@ class Exercise:
         Whether its check passed, and the answer has changed since.
     answer : str
         What stands in its cell.
+    lacks : str
+        Which of its cells is missing, in words; empty where none is.
     """
 
     number: str
@@ -51,6 +52,7 @@ class Exercise:
     outcome: Outcome
     stale: bool
     answer: str
+    lacks: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,19 @@ class LessonProgress:
     exercises : tuple of Exercise
         In the notebook's order.
     problem : str
-        Why the notebook could not be read; empty where it could.
+        Why the notebook could not be read, and what to do; empty where it could.
+    file : str
+        The copy as a reader sees it, such as ``work/02_imdb_sentiment.ipynb``.
+    is_copied : bool
+        Whether there is a copy.
     """
 
     name: str
     title: str
     exercises: tuple[Exercise, ...] = ()
     problem: str = ""
+    file: str = ""
+    is_copied: bool = True
 
     def count(self, outcome: Outcome) -> int:
         """Count the exercises with an outcome."""
@@ -89,47 +97,71 @@ class LessonProgress:
     @property
     def stale(self) -> str:
         """What to run again, in words; empty where there is nothing."""
-        numbers = [one.number for one in self.exercises if one.stale]
+        numbers = [
+            one.number
+            for one in self.exercises
+            # Of an answer that was taken back there is nothing to run.
+            if one.stale and one.outcome is not Outcome.OPEN
+        ]
         if not numbers:
             return ""
-        checks = "the check" if len(numbers) == 1 else "the checks"
-        return f"run {checks} of {', '.join(numbers)} again"
+        if len(numbers) == 1:
+            return f"run the answer cell of {numbers[0]}, then its check"
+        return f"run the answer cells of {', '.join(numbers)}, then their checks"
+
+    @property
+    def lacks(self) -> str:
+        """What is missing, and what to do; empty where all is there."""
+        if not self.is_copied:
+            return f"there is no {self.file}: `course update` makes it"
+        lacks = ", ".join(one.lacks for one in self.exercises if one.lacks)
+        if not lacks:
+            return ""
+        are = "are" if "," in lacks or " and " in lacks else "is"
+        return f"{lacks} {are} missing in {self.file}: `course update` puts that back"
 
 
-def read_exercises(notebook: Any) -> Iterator[Exercise]:
+def read_exercises(notebook: Any, course: Any = None) -> Iterator[Exercise]:
     """Read what became of a notebook's exercises.
 
     Parameters
     ----------
     notebook : nbformat.NotebookNode
         A student's copy.
+    course : nbformat.NotebookNode, optional
+        The course's version, which says what exercises there are; the copy itself if
+        left out.
 
     Yields
     ------
     Exercise
-        In the notebook's order. One is open while its cell holds the line that raises,
-        and passed if its check printed ✅ for the answer that stands above it now.
+        In the course's order. One is open while nothing of the student's stands in
+        its cell, and passed if its check printed ✅ for the answer above it.
     """
-    number = title = ""
+    stubs = {grade_id(c): c.source for c in course.cells} if course else {}
+    course = course or notebook
     places = {grade_id(cell): at for at, cell in enumerate(notebook.cells)}
-    for at, cell in enumerate(notebook.cells):
-        for found in EXERCISE.finditer(cell.source):
-            number, title = found[1], found[2] or ""
-        name = grade_id(cell)
-        if not is_answer(cell) or places[name] != at:
-            continue
-        check = places.get(f"check-{name}")
-        outputs = notebook.cells[check].get("outputs", []) if check else []
+    lacks = lacking(notebook, course)
+    for name, (number, title) in heads(course).items():
+        place, check = places.get(name), places.get(f"check-{name}")
+        outputs = [] if check is None else notebook.cells[check].get("outputs", [])
         above = [c.source for c in notebook.cells[:check] if c.cell_type == "code"]
         answers = [one for one in above if binds(one, name)]
-        answer = answers[-1] if answers else cell.source
+        own = "" if place is None else notebook.cells[place].source
+        answer = answers[-1] if answers else own
         text = "".join(output.get("text", "") for output in outputs)
-        ticked = bool(re.search(rf"^✅ {re.escape(number)} ", text, re.MULTILINE))
-        stale = ticked and passed(outputs) != digest(answer)
-        outcome = Outcome.OPEN if is_open(answer) else Outcome.TRIED
+        ticked = bool(re.search(r"^✅ \d+\.\d+ ", text, re.MULTILINE))
+        is_code = bool(answers) or name not in lacks
+        stale = ticked and (passed(outputs) != digest(answer) or not is_code)
+        outcome = Outcome.TRIED
+        if is_open(answer, stubs.get(name, "")):
+            outcome = Outcome.OPEN
         if ticked and not stale:
             outcome = Outcome.PASSED
-        yield Exercise(number, name, title, outcome, stale, answer)
+        kinds = {name: "the answer cell", f"check-{name}": "the check"}
+        gone = " and ".join(kinds[one] for one in kinds if one in lacks)
+        gone = f"{gone} of {number}" if gone else ""
+        yield Exercise(number, name, title, outcome, stale, answer, gone)
 
 
 def read_lesson(places: Places, name: str) -> LessonProgress:
@@ -148,19 +180,31 @@ def read_lesson(places: Places, name: str) -> LessonProgress:
         Of the student's copy, or where there is none yet of the course's notebook.
     """
     path = places.copy_of(name)
-    if not path.exists():
-        path = places.notebooks / path.name
-    try:
-        notebook = parse(path.read_bytes(), places.shown(path))
-    except NotANotebook as error:
-        return LessonProgress(name, name[3:], problem=str(error))
-    except OSError as error:
-        problem = f"{places.shown(path)} cannot be read ({error.strerror or error})"
-        return LessonProgress(name, name[3:], problem=problem)
-    text = "\n".join(c.source for c in notebook.cells[:1])
+    course, unread = _read(places, places.notebooks / path.name)
+    text = "\n".join(c.source for c in course.cells[:1]) if course else ""
     head = re.search(r"^# (?:\d+ · )?(.+)$", text, re.MULTILINE)
-    title = head[1] if head else name[3:]
-    return LessonProgress(name, title, tuple(read_exercises(notebook)))
+    found = LessonProgress(name, head[1] if head else name[3:], file=places.shown(path))
+    if not path.exists():
+        if not course:
+            return replace(found, problem=f"{unread}: run `course update`")
+        open_ones = tuple(read_exercises(course, course))
+        return replace(found, exercises=open_ones, is_copied=False)
+    notebook, unread = _read(places, path)
+    if not notebook:
+        return replace(found, problem=f"{unread}. {places.cure_of(name)}")
+    # Where the course's file is damaged, the copy says what exercises there are.
+    return replace(found, exercises=tuple(read_exercises(notebook, course)))
+
+
+def _read(places: Places, path: Path) -> tuple[Any, str]:
+    """Read a notebook; None where it cannot be read, and why."""
+    try:
+        return parse(path.read_bytes(), places.shown(path)), ""
+    except NotANotebook as error:
+        return None, str(error)
+    except OSError as error:
+        shown = places.shown(path)
+        return None, f"{shown} cannot be read ({error.strerror or error})"
 
 
 class Progress:
@@ -180,6 +224,7 @@ class Progress:
     def __init__(self, places: Places) -> None:
         found = [read_lesson(places, name) for name in places.names()]
         self.lessons = [one for one in found if one.exercises or one.problem]
+        self.is_begun = any(one.is_copied for one in found)
 
     def __repr__(self) -> str:
         """Write one line a lesson."""
@@ -191,8 +236,7 @@ class Progress:
                 lines.append(f"{head}{one.problem}")
                 continue
             counts = [f"{one.count(o)} {w}" for o, w in _WORDS.items()]
-            more = f"  {one.stale}" if one.stale else ""
-            lines.append(f"{head}{', '.join(counts)}{more}")
+            lines.append(f"{head}{', '.join(counts)}  {self._next(one)}".rstrip())
         return "\n".join([*lines, self._total()])
 
     def _repr_markdown_(self) -> str:
@@ -202,7 +246,9 @@ class Progress:
             "|---|---|---|---|---|---|",
         ]
         for one in self.lessons:
-            link = f"[{one.name[:2]} · {one.title}]({one.name}.ipynb)"
+            link = f"{one.name[:2]} · {one.title}"
+            if one.is_copied:
+                link = f"[{link}]({one.name}.ipynb)"
             if one.problem:
                 lines.append(f"| {one.mark} | {link} | | | | {one.problem} |")
                 continue
@@ -210,9 +256,14 @@ class Progress:
                 " ".join(e.number for e in one.exercises if e.outcome is outcome)
                 for outcome in _WORDS
             ]
-            row = " | ".join([one.mark, link, *numbers, one.stale])
+            row = " | ".join([one.mark, link, *numbers, self._next(one)])
             lines.append(f"| {row} |")
         return "\n".join(lines)
+
+    def _next(self, lesson: LessonProgress) -> str:
+        """Say what to do in a lesson; before the first copy, nothing in each."""
+        lacks = lesson.lacks if self.is_begun else ""
+        return "; ".join(filter(None, [lesson.stale, lacks]))
 
     def _total(self) -> str:
         total = sum(len(one.exercises) for one in self.lessons)

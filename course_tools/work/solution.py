@@ -11,8 +11,9 @@ from pathlib import Path
 from course_tools.lessons import SOLUTIONS
 from course_tools.work.merge import grade_id
 from course_tools.work.places import Places
-from course_tools.work.progress import Exercise, read_lesson
+from course_tools.work.progress import Exercise, LessonProgress, read_lesson
 from course_tools.work.versions import parse
+from course_utils.checks.answers import RAISES
 from course_utils.checks.core import Outcome
 from course_utils.errors import CourseError, UsageError
 
@@ -41,9 +42,88 @@ class Solution:
     why: str
 
     def __str__(self) -> str:
-        """Write heading, code and reason."""
+        """Write heading, code and reason; and what keeps an answer from its check."""
         heading = f"{self.exercise.number} {self.exercise.title}".rstrip()
-        return f"# {heading}\n\n{self.code}\n\n{self.why}".rstrip()
+        parts = [f"# {heading}", self.code, self.why]
+        tried = self.exercise.outcome is Outcome.TRIED
+        if tried and RAISES.search(self.exercise.answer):
+            parts.append(
+                "In your cell, the line that begins with `raise` is still there: "
+                "remove the `raise` line, then run the cell and its check."
+            )
+        return "\n\n".join(filter(None, parts))
+
+
+def list_exercises(places: Places, wanted: str) -> str:
+    """List the exercises of a lesson.
+
+    Parameters
+    ----------
+    places : Places
+        The student's folders.
+    wanted : str
+        What was typed in place of an exercise.
+
+    Returns
+    -------
+    str
+        A line for each exercise; empty where no lesson has this number or name.
+    """
+    wanted = wanted.strip().removesuffix(".ipynb")
+    names = [
+        name
+        for name in places.names()
+        if wanted == name or (wanted.isdecimal() and int(wanted) == int(name[:2]))
+    ]
+    if not names:
+        return ""
+    lesson = read_lesson(places, names[0])
+    if lesson.problem:
+        raise CourseError(lesson.problem)
+    lines = [f"{one.number} {one.title} ({one.outcome})" for one in lesson.exercises]
+    if lines:
+        number = lesson.exercises[0].number
+        lines.append(f"`course solution {number}` shows the answer once you tried it.")
+    return "\n".join([f"{names[0][:2]} {lesson.title}", *lines])
+
+
+def _find_exercise(places: Places, wanted: str) -> tuple[LessonProgress, Exercise]:
+    """Find an exercise by its number or its function's name."""
+    number = re.fullmatch(r"0?(\d{1,2})\.0?(\d+)", wanted)
+    names = places.names()
+    if number is not None:
+        names = [name for name in names if int(name[:2]) == int(number[1])]
+        if not names:
+            lessons = ", ".join(str(int(name[:2])) for name in places.names())
+            raise UsageError(
+                f"There is no exercise {wanted}: the lessons are {lessons}."
+            )
+        wanted = f"{int(number[1])}.{number[2]}"
+    lessons_read = [read_lesson(places, name) for name in names]
+    found = [
+        (lesson, one)
+        for lesson in lessons_read
+        for one in lesson.exercises
+        if wanted in (one.number, one.name)
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        numbers = " and ".join(one.number for _, one in found)
+        raise UsageError(f"`{wanted}` is {numbers}: write the number of one.")
+    if number is None:
+        raise UsageError(
+            f"'{wanted}' is not an exercise: write its number, such as 3.2, or its "
+            f"function's name; `course solution {int(names[0][:2])}` lists those of a "
+            "lesson."
+        )
+    (lesson,) = lessons_read
+    if lesson.problem:
+        raise CourseError(lesson.problem)
+    told = ", ".join(one.number for one in lesson.exercises) or "none"
+    raise UsageError(
+        f"Lesson {lesson.name[:2]} has no exercise {wanted}. It has: {told}."
+    )
 
 
 def find_solution(places: Places, number: str) -> Solution:
@@ -54,7 +134,7 @@ def find_solution(places: Places, number: str) -> Solution:
     places : Places
         The student's folders.
     number : str
-        Such as ``"3.2"``.
+        Such as ``"3.2"``, or the name of the exercise's function.
 
     Returns
     -------
@@ -69,36 +149,32 @@ def find_solution(places: Places, number: str) -> Solution:
         When the exercise is still open in the saved copy, an instructor switched
         solutions off, or none are here.
     """
-    lesson = re.fullmatch(r"0?(\d{1,2})\.(\d+)", number)
-    if lesson is None:
-        raise UsageError(
-            f"'{number}' is not an exercise: write its number, such as 3.2."
-        )
-    number = f"{int(lesson[1])}.{lesson[2]}"
+    lesson, exercise = _find_exercise(places, number.strip())
+    name, number = lesson.name, exercise.number
     off = _switched_off(places)
     if off:
         raise CourseError(off)
-    name = next((n for n in places.names() if int(n[:2]) == int(lesson[1])), "")
     solved = SOLUTIONS / f"{name}.ipynb"
-    if not name:
-        raise UsageError(f"There is no exercise {number}.")
     if not solved.exists():
         raise CourseError(
             "There are no solutions on this machine: ask who teaches this course."
         )
-    copy = read_lesson(places, name)
-    if copy.problem:
-        raise CourseError(f"{copy.problem}.")
-    found = {one.number: one for one in copy.exercises}
-    if number not in found:
-        told = ", ".join(found) or "none"
-        raise UsageError(f"Lesson {name[:2]} has no exercise {number}. It has: {told}.")
-    exercise = found[number]
+    if not lesson.is_copied:
+        raise CourseError(
+            f"There is no {lesson.file}: run `course update`, which makes it, and "
+            "write an answer of your own there first."
+        )
+    if exercise.outcome is Outcome.OPEN and exercise.lacks and not exercise.answer:
+        raise CourseError(
+            f"Exercise {number} is still open, and {exercise.lacks} is missing in "
+            f"{lesson.file}: save and close it, run `course update`, which puts that "
+            "back, and write an answer of your own."
+        )
     if exercise.outcome is Outcome.OPEN:
         raise CourseError(
-            f"Exercise {number} is still open in {places.shown(places.copy_of(name))}: "
-            "write an answer of your own, run its check, and save the notebook. "
-            f"`check.{exercise.name}.hint()` helps."
+            f"Exercise {number} is still open in {lesson.file}: write an answer of "
+            "your own in place of the `raise` line, run its check, and save the "
+            f"notebook. `check.{exercise.name}.hint()` helps."
         )
     cells = {grade_id(cell): cell for cell in parse(solved.read_bytes(), name).cells}
     check = cells.get(f"check-{exercise.name}")

@@ -16,7 +16,14 @@ from typing import Any
 
 from course_tools.authoring import read_stamps
 from course_tools.work import progress
-from course_tools.work.merge import Merge, content, merge
+from course_tools.work.merge import (
+    Merge,
+    content,
+    heads,
+    lacking,
+    merge,
+    with_what_is_lacking,
+)
 from course_tools.work.places import LESSON, Places
 from course_tools.work.versions import (
     NotANotebook,
@@ -101,7 +108,7 @@ def update(places: Places) -> list[Line]:
 
 def _update_all(places: Places, first: bool) -> Iterator[Line]:
     day = datetime.date.today().isoformat()
-    filled = 0
+    filled: list[str] = []
     for name in places.names():
         try:
             said = _update_one(places, name, day)
@@ -112,19 +119,24 @@ def _update_all(places: Places, first: bool) -> Iterator[Line]:
         except OSError as error:
             yield Line(_told(error, places, places.copy_of(name)), problem=True)
         else:
-            filled += said == ""
-            if said:
-                yield Line(f"{name[:2]} {said}")
+            if said == "":
+                filled.append(name)
+            elif said:
+                colon = ":" if said.startswith("notebooks/") else ""
+                yield Line(f"{name[:2]}{colon} {said}")
     with _problems(places, places.own) as problems:
-        _copy_what_lies_beside(places, day)
+        for kept in _copy_what_lies_beside(places, day):
+            yield Line(kept)
         progress.write_page(places)
     yield from problems
-    if filled:
-        count = "1 notebook is" if filled == 1 else f"{filled} notebooks are"
-        new = "" if first else "new "
-        shown = places.shown(places.own)
-        text = f"{count} {new}in {shown}/, which is yours: `git pull` leaves it alone."
-        yield Line(text)
+    shown = places.shown(places.own)
+    if filled and first:
+        count = "1 notebook is" if len(filled) == 1 else f"{len(filled)} notebooks are"
+        yield Line(f"{count} in {shown}/, which is yours: `git pull` leaves it alone.")
+    elif filled:
+        *others, last = filled
+        names = f"{', '.join(others)} and {last} are" if others else f"{last} is"
+        yield Line(f"{names} new in {shown}/.")
 
 
 @contextlib.contextmanager
@@ -152,17 +164,7 @@ def _told(error: OSError, places: Places, path: Path) -> str:
 
 
 def _told_broken(places: Places, name: str, error: NotANotebook) -> str:
-    copy = places.copy_of(name)
-    checkpoint = copy.parent / ".ipynb_checkpoints" / f"{name}-checkpoint.ipynb"
-    kept = (
-        f" JupyterLab's last checkpoint is {places.shown(checkpoint)}."
-        if checkpoint.exists()
-        else ""
-    )
-    return (
-        f"{name[:2]} was not updated: {error}. Nothing was changed; rename the file, "
-        f"and `course update` gives you a new copy.{kept}"
-    )
+    return f"{name[:2]} was not updated: {error}. {places.cure_of(name)}"
 
 
 def _update_one(places: Places, name: str, day: str) -> str | None:
@@ -195,7 +197,7 @@ def _try_one(places: Places, name: str, source: Source, day: str) -> str | None:
             said.append(f"begun in notebooks/, goes on in {places.shown(target)}")
         elif data is None or not _holds(places, name, data, begun, source):
             kept = _keep(target, "from-notebooks", day, begun)
-            said.append(f"what stood in notebooks/ is kept as {places.shown(kept)}")
+            said.append(f"notebooks/ had local edits; moved to {places.shown(kept)}")
     version = parse(source.version, name)
     if data is None:
         _replace({target: write(stamped(version, source.version))})
@@ -204,17 +206,27 @@ def _try_one(places: Places, name: str, source: Source, day: str) -> str | None:
     copy = parse(data, places.shown(old))
     taken_over = data is begun
     if stamp_of(copy) == digest(source.version) and old == target and not taken_over:
-        _restore(places, name, source)
-        return "; ".join(said) or None
-    base = base_of(places, old.stem, copy, source.version)
+        if not lacking(copy, version):
+            _restore(places, name, source)
+            return "; ".join(said) or None
+        base = version = with_what_is_lacking(copy, version)
+    else:
+        base = base_of(places, old.stem, copy, source.version)
     done = merge(base, copy, version, day=day)
+    mended = bool(done.missing or done.found)
     same = content_of(done.notebook) == content_of(copy) and not done.dropped
+    same = same and not mended
     contents = {}
-    if not same and (done.dropped or content_of(copy) != content_of(base)):
+    if not same and (mended or done.dropped or content_of(copy) != content_of(base)):
         why = "from-notebooks" if taken_over else "before"
         kept = _free_name(target if taken_over else old, why, day, data)
         contents[kept] = data
-        said.append(_sentence(done, kept))
+        numbers = {
+            name: number
+            for one in (base, version)
+            for name, (number, _) in heads(one).items()
+        }
+        said.append(_sentence(done, kept, numbers))
     elif not same:
         said.append("updated")
     contents[target] = write(stamped(done.notebook, source.version))
@@ -239,8 +251,17 @@ def content_of(notebook: Any) -> list[tuple[Any, ...]]:
     return [content(cell) for cell in notebook.cells]
 
 
-def _sentence(done: Merge, kept: Path) -> str:
+def _sentence(done: Merge, kept: Path, numbers: dict[str, str]) -> str:
     parts = ["updated"]
+    for put_back, told in (
+        (done.missing, "was missing and is back"),
+        (done.found, "was damaged and is in order again"),
+    ):
+        for name in put_back:
+            exercise = name.removeprefix("check-")
+            what = "the answer cell" if name == exercise else "the check"
+            empty = ", empty" if name == exercise and put_back is done.missing else ""
+            parts.append(f"{what} of {numbers.get(exercise, name)} {told}{empty}")
     if done.answers:
         parts.append(f"your {_count(len(done.answers), 'answer')} kept")
     if done.own:
@@ -251,11 +272,16 @@ def _sentence(done: Merge, kept: Path) -> str:
         verb = "is" if len(done.new) == 1 else "are"
         parts.append(f"{_count(len(done.new), 'exercise')} {verb} new")
     if done.changed:
-        names = ", ".join(f"`{name}`" for name in done.changed)
+        names = ", ".join(numbers.get(name, name) for name in done.changed)
         parts.append(f"look at {names} again: the exercise changed")
     if done.gone:
-        names = ", ".join(f"`{name}`" for name in done.gone)
-        parts.append(f"the exercise {names} is gone, your answer is at the end")
+        names = ", ".join(numbers.get(name, name) for name in done.gone)
+        verb = (
+            "is gone, your answer is"
+            if len(done.gone) == 1
+            else ("are gone, your answers are")
+        )
+        parts.append(f"{names} of the old version {verb} at the end")
     return f"{', '.join(parts)} (the old file: {kept.name})"
 
 
@@ -319,8 +345,8 @@ def _record(places: Places, name: str, version: bytes) -> None:
         _replace({path: version})
 
 
-def _copy_what_lies_beside(places: Places, day: str) -> None:
-    """Put pictures and the glossary beside the copies."""
+def _copy_what_lies_beside(places: Places, day: str) -> Iterator[str]:
+    """Put pictures and the glossary beside the copies; say which had edits."""
     record = places.record / "beside.json"
     try:
         known = json.loads(record.read_text(encoding="utf-8"))
@@ -338,7 +364,8 @@ def _copy_what_lies_beside(places: Places, day: str) -> None:
         if old == data:
             continue
         if old is not None and known.get(name) != digest(old):
-            _keep(target, "before", day, old)
+            kept = _keep(target, "before", day, old)
+            yield f"{name} updated; it had edits of yours, kept as {kept.name}."
         _replace({target: data})
     digests = {name: digest(data) for name, data in wanted.items()}
     if digests != known:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from course_tools.authoring import committed, read_stamps
-from course_tools.work.merge import is_answer, is_open, similarity
+from course_tools.work.merge import is_answer, similarity
 from course_tools.work.places import Places
+from course_utils.checks.answers import is_open
 from course_utils.errors import CourseError
 
 import nbformat
@@ -64,6 +65,8 @@ def parse(data: bytes, name: str) -> Any:
     NotANotebook
         When it is none.
     """
+    if not data.strip():
+        raise NotANotebook(f"{name} is empty")
     try:
         found = json.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError):
@@ -88,10 +91,8 @@ def parse(data: bytes, name: str) -> Any:
             notebook.setdefault("metadata", nbformat.from_dict({})), dict
         ):
             raise ValueError("the metadata")
-    except Exception as error:
-        raise NotANotebook(
-            f"{name} is JSON and not a notebook ({type(error).__name__})"
-        ) from None
+    except Exception:
+        raise NotANotebook(f"{name} is JSON, but not a notebook") from None
     return notebook
 
 

@@ -8,16 +8,20 @@ shows it, and `course progress` reads it.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import inspect
 import linecache
 import re
 import sys
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 KEY = "course"
+# What stands in an exercise until it is answered; earlier versions said other words.
+RAISES = re.compile(r"^\s*raise NotImplementedError\b", re.MULTILINE)
 
 
 def digest(source: str) -> str:
@@ -61,6 +65,76 @@ def binds(source: str, name: str) -> bool:
     return bool(re.search(pattern, source, re.MULTILINE))
 
 
+def is_open(source: str, stub: str = "") -> bool:
+    """Whether an answer's cell still holds what the course put there.
+
+    Parameters
+    ----------
+    source : str
+        The cell's text.
+    stub : str, optional
+        The cell as the course gives it.
+
+    Returns
+    -------
+    bool
+        True where nothing stands there, or the line that raises and, as far as the
+        stub tells, no code of the learner's.
+    """
+    if not source.strip():
+        return True
+    if not RAISES.search(source):
+        return False
+    # Without its stub: a stub may hold code, such as a helper, that the course gives.
+    return not stub or not _adds_code(source, stub)
+
+
+def _adds_code(source: str, stub: str) -> bool:
+    try:
+        return not set(_statements(stub)).issuperset(_statements(source))
+    except SyntaxError:
+        return True  # what the course gives can be parsed
+
+
+def _statements(source: str) -> Iterator[str]:
+    """Write each statement that is more than a stub has: a head, a text, `raise`."""
+    lines = [line for line in source.splitlines() if not re.match(r"\s*[%!]", line)]
+    tree = ast.parse("\n".join(lines))
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.stmt):
+            continue
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            continue
+        if isinstance(node, ast.Raise) and RAISES.match(ast.unparse(node)):
+            continue
+        if not isinstance(node, ast.Pass):
+            yield ast.unparse(node)
+
+
+def is_left_above_the_raise(answer: Any) -> bool:
+    """Whether a function holds code of the learner's and still the line that raises.
+
+    Parameters
+    ----------
+    answer : any
+        What a check was called with.
+
+    Returns
+    -------
+    bool
+        False where its text is not known.
+    """
+    answer = getattr(answer, "func", answer)
+    try:
+        source = textwrap.dedent(inspect.getsource(answer))
+    except (OSError, TypeError):
+        return False
+    # The function alone, without what stands beside it in its cell.
+    return bool(RAISES.search(source)) and _adds_code(source, "")
+
+
 def attach(name: str, answer: Any) -> None:
     """Send the fingerprint of the answer that a check has passed.
 
@@ -71,22 +145,23 @@ def attach(name: str, answer: Any) -> None:
     answer : any
         What the check was called with. Nothing is sent outside a notebook.
     """
-    shell = _shell()
-    if shell is not None:
+    kernel = shell()
+    if kernel is not None:
         # Whatever a kernel is like, an answer that passed has passed.
         with contextlib.suppress(Exception):
-            _send(shell, name, answer)
+            _send(kernel, name, answer)
 
 
-def _send(shell: Any, name: str, answer: Any) -> None:
+def _send(kernel: Any, name: str, answer: Any) -> None:
     source = _cell_of(answer)
-    if not source:
-        # Where a magic of the cell ran it, only the history has its text.
-        cells = reversed(shell.history_manager.input_hist_raw)
-        source = next((cell for cell in cells if binds(cell, name)), "")
+    if not binds(source, name):
+        # Where a magic of the cell ran it, or where it calls a library's function,
+        # only the history has its text.
+        cells = reversed(kernel.history_manager.input_hist_raw)
+        source = next((cell for cell in cells if binds(cell, name)), source)
     if source:
         metadata = {KEY: {"answer": digest(source)}}
-        shell.display_pub.publish(data={}, metadata=metadata)
+        kernel.display_pub.publish(data={}, metadata=metadata)
 
 
 def passed(outputs: Iterable[Any]) -> str:
@@ -125,14 +200,14 @@ def is_mark(output: Any) -> bool:
     return not output.get("data", True) and KEY in (output.get("metadata") or {})
 
 
-def _shell() -> Any:
+def shell() -> Any:
     """Give the kernel's shell; None in every other program."""
     if "ipykernel" not in sys.modules:
         return None
     from IPython.core.getipython import get_ipython
 
-    shell = get_ipython()
-    return shell if hasattr(shell, "kernel") else None
+    found = get_ipython()
+    return found if hasattr(found, "kernel") else None
 
 
 def _cell_of(answer: Any) -> str:

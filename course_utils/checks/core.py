@@ -32,7 +32,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, NoReturn
 
-from course_utils.checks.answers import attach
+from course_utils.checks.answers import attach, is_left_above_the_raise
 
 import numpy as np
 
@@ -66,7 +66,7 @@ class Outcome(StrEnum):
 
 
 class Check:
-    """A check of one exercise, with its hints.
+    """A check of one exercise: call it with your answer, `hint` prints a hint.
 
     Parameters
     ----------
@@ -110,6 +110,11 @@ class Check:
         self._run = run or function
         self.outcome = Outcome.OPEN
         self._next_hint = 0
+        name = self.__name__
+        self.__doc__ = (
+            f"Check exercise {number}: run the cell with your answer, then "
+            f"`check.{name}(…)`, as the lesson has it; `check.{name}.hint()` helps."
+        )
 
     def __call__(self, *answer: Any) -> None:
         """Check an answer and print one line, or raise the one that helps.
@@ -144,6 +149,12 @@ class Check:
                 warnings.simplefilter("ignore")
                 sentence = self._run(*guarded)
         except NotImplementedError:
+            if answer and is_left_above_the_raise(answer[0]):
+                raise ExerciseError(
+                    f"{self.number} Your cell still has the line that begins with "
+                    "`raise`, and your code came to it without a `return`. Remove that "
+                    "line, run the cell, then this one again."
+                ) from None
             raise NotAttempted(self._open()) from None
         except ExerciseError as error:
             told = f"{self.number} {error} {_told_of_change(changed)}".rstrip()
@@ -407,8 +418,8 @@ def _told_of_change(changed: set[str]) -> str:
     itself = "itself" if len(changed) == 1 else "themselves"
     return (
         f"Your function changed {names} {itself}, which other cells use too. Work on a "
-        "copy: `.copy()` makes one, and `a = a + b` writes a new array where `a += b` "
-        "changes the old one."
+        "copy: `.copy()` makes one (`.clone()` of a tensor), and `a = a + b` writes a "
+        "new array where `a += b` changes the old one."
     )
 
 
@@ -420,12 +431,24 @@ def _lines(message: str) -> str:
     )
 
 
+_ARRAYS = {
+    **dict.fromkeys("biuf", "array"),
+    **dict.fromkeys("SU", "array of words"),
+    "c": "array of complex numbers",
+    "M": "array of dates",
+}
+
+
 def kind(value: Any) -> str:
-    """Name a value's type with its article, such as ``a list``."""
+    """Name a value's type with its article, such as ``a list of str``."""
     name = type(value).__name__
     if isinstance(value, np.ndarray):
-        numbers = value.dtype.kind in "biuf"
-        name = "array" if numbers else "array of words or objects"
+        name = _ARRAYS.get(value.dtype.kind, "array of objects")
+    elif isinstance(value, list | tuple) and value:
+        kinds = {type(part).__name__ for part in value}
+        # Rows of numbers are lists of lists; what matters is what cannot be a number.
+        if len(kinds) == 1 and kinds <= {"str", "NoneType", "dict", "complex"}:
+            name = f"{name} of {kinds.pop()}"
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 

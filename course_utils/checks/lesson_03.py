@@ -111,7 +111,7 @@ def _of_parts(compute: Callable[[Any], Any]) -> Answer:
 
 
 F1_MISTAKES: dict[str, Callable[[Any], Any]] = {
-    "That is one number a topic; take their mean.": lambda p: p.f1,
+    "That is one number per topic; take their mean.": lambda p: p.f1,
     "A topic that no story has and no answer names divides 0 by 0. Its F1 is 0; divide "
     "by at least 1.": lambda p: np.mean(2 * p.hits / (p.stories + p.named)),
     "That is the micro average, which is the accuracy again: every story counts once, "

@@ -285,10 +285,10 @@ def _slip_of_loss(got, expected, vectors, labels, *_: Any) -> str:
     ],
     cases=_batches,
     mistakes={
-        "That is one number for the batch; I asked for one a picture, so that they can "
-        "be compared.": lambda *batch: _loss(*batch).mean(),
-        "That is one number a pair: take the mean over the positives of each picture, "
-        "for one a picture.": lambda z, y, t=0.1: z @ z.T / t,
+        "That is one number for the batch; I asked for one per picture, so that they "
+        "can be compared.": lambda *batch: _loss(*batch).mean(),
+        "That is one number per pair: take the mean over the positives of each "
+        "picture, for one per picture.": lambda z, y, t=0.1: z @ z.T / t,
         "The sum of exp runs over all *others*, here over the picture itself as well: "
         "leave it out.": partial(_loss, among="all"),
         "A picture counts as its own positive, with a dot product of 1 with itself: "

@@ -73,18 +73,46 @@ def trained(
     rate,
     seed,
     draw=None,
-    batch=512,
-    ordered=False,
+    batch=1_024,
+    order=None,
+    adams=1,
+    least=1,
 ):
     generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(model.parameters(), lr=rate)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0)
     for _ in range(epochs):
-        order = torch.randperm(len(centers), generator=generator)
-        for rows in (order.sort()[0] if ordered else order).split(batch):
+        for _ in range(adams - 1):
+            optimiser = torch.optim.Adam(model.parameters(), lr=rate)
+        rows_of = order or torch.randperm
+        for rows in rows_of(len(centers), generator=generator).split(batch):
+            if len(rows) < least:
+                continue
             drawn = (draw or by_noise)(len(rows), n_negatives, noise, generator)
             optimiser.zero_grad()
             model.loss(centers[rows], contexts[rows], drawn).backward()
             optimiser.step()
+
+
+def with_one_table(model, centers, contexts, noise, n_negatives, *others):
+    """Draw negatives of all pairs once, and give each pair the same ones again."""
+    table = by_noise(len(centers), n_negatives, noise, torch.Generator())
+    order = []
+
+    def rows_of(n, generator):
+        order[:] = [torch.randperm(n, generator=generator)]
+        order.append(iter(order[0].split(1_024)))
+        return order[0]
+
+    trained(
+        model,
+        centers,
+        contexts,
+        noise,
+        n_negatives,
+        *others,
+        order=rows_of,
+        draw=lambda *_: table[next(order[1])],
+    )
 
 
 def by_noise(n, k, noise, generator):
@@ -129,19 +157,36 @@ def p_by_loop(first, second, n_draws, rng):
     for draw in range(n_draws):
         rng.shuffle(both)
         gaps[draw] = both[: len(first)].mean() - both[len(first) :].mean()
-    return (1 + np.sum(gaps >= first.mean() - second.mean() - 1e-9)) / (1 + n_draws)
+    return (1 + np.sum(gaps >= first.mean() - second.mean())) / (1 + n_draws)
+
+
+def sums_by_table(first, second, n_draws, rng):
+    both = np.tile(np.r_[first, second], (n_draws, 1))
+    return rng.permuted(both, axis=1)[:, : len(first)].sum(axis=1)
 
 
 def p_by_table(first, second, n_draws, rng):
-    both = np.tile(np.r_[first, second], (n_draws, 1))
-    sums = rng.permuted(both, axis=1)[:, : len(first)].sum(axis=1)
-    return np.float32(np.mean(sums >= first.sum() - 1e-9))
+    reached = np.sum(sums_by_table(first, second, n_draws, rng) >= first.sum())
+    return np.float32((1 + reached) / (1 + n_draws))
+
+
+def p_by_choice(first, second, n_draws, rng):
+    both, reached = np.r_[first, second], 1
+    for _ in range(n_draws):
+        chosen = rng.choice(len(both), len(first), replace=False)
+        rest = np.delete(both, chosen)
+        reached += both[chosen].mean() - rest.mean() >= first.mean() - second.mean()
+    return reached / (1 + n_draws)
+
+
+def p_without_the_real_one(first, second, n_draws, rng):
+    return np.mean(sums_by_table(first, second, n_draws, rng) >= first.sum())
 
 
 def p_exact(first, second, n_draws, rng):
     both = np.r_[first, second]
     sums = np.array([sum(some) for some in combinations(both, len(first))])
-    return [np.mean(sums >= first.sum() - 1e-9)][0]
+    return np.mean(sums >= first.sum())
 
 
 def without_by_torch(table, direction):
@@ -162,6 +207,16 @@ ANSWERS = {
             (lambda ids, reach: pairs_by_offsets(ids, reach)[::-1], "changed places"),
             (lambda ids, reach: pairs_by_offsets(ids, reach)[0], "expected 2"),
             (lambda ids, reach: (ids, ids[:-1]), "two halves"),
+            (
+                lambda ids, reach: np.array(pairs_by_offsets(ids, reach), float),
+                "whole numbers",
+            ),
+            (
+                lambda ids, reach: np.transpose(
+                    [*set(zip(*pairs_by_offsets(ids, reach), strict=True))]
+                ),
+                "do not make the pairs unique",
+            ),
             (lambda ids, reach: pairs_by_offsets(ids, reach * 0 + 2), "You made"),
             (lambda ids, reach: ids[reach.max() + len(ids)], "out of bounds"),
         ],
@@ -180,7 +235,7 @@ ANSWERS = {
             (lambda *given: gradients_stacked(*given)[0], "expected"),
             (
                 lambda *given: [gradients_stacked(*given)[i] for i in (1, 0, 2)],
-                "I expected",
+                "first the gradient for u",
             ),
         ],
     ),
@@ -194,6 +249,53 @@ ANSWERS = {
             (lambda *g: trained(*g[:6], 1e-5, 0), "learning rate"),
             (shuffled_contexts, "same `rows`"),
             (lambda *g: trained(*g[:4], 2, *g[5:]), "5 negatives a pair"),
+            (lambda *g: trained(*g[:4], 5, *g[5:]), "3 negatives a pair"),
+            (lambda m, c, x, *g: trained(m, x, c, *g), "changed places"),
+            (lambda *g: trained(*g, batch=64), "64 pairs a step"),
+            (lambda *g: trained(*g, batch=10**6), "BATCH at a time"),
+            (lambda *g: trained(*g, least=1_024), "do not fill a batch"),
+            (lambda *g: trained(*g, adams=2), "optimisers were made"),
+            (with_one_table, "draw them anew"),
+            (
+                lambda *g: trained(*g, order=lambda n, generator: torch.arange(n)),
+                "in the same order",
+            ),
+            (
+                lambda *g: trained(
+                    *g,
+                    order=lambda n, generator: torch.randperm(
+                        n, generator=torch.Generator().manual_seed(0)
+                    ),
+                ),
+                "in the same order",
+            ),
+            (
+                lambda *g: trained(
+                    *g,
+                    order=lambda n, generator: torch.randint(
+                        n, (n,), generator=generator
+                    ),
+                ),
+                "each pair once",
+            ),
+            (
+                lambda *g: trained(
+                    *g,
+                    draw=lambda n, k, noise, gen: by_noise(
+                        n, k, noise, torch.Generator().manual_seed(0)
+                    ),
+                ),
+                "draw them anew",
+            ),
+            (
+                lambda *g: trained(
+                    *g,
+                    draw=lambda n, k, noise, gen: by_noise(
+                        n, k, (noise > 0).float(), gen
+                    ),
+                ),
+                "more often than `noise` says",
+            ),
             (
                 lambda *g: trained(
                     *g,
@@ -207,15 +309,33 @@ ANSWERS = {
                 lambda *g: trained(
                     *g, draw=lambda n, k, noise, gen: torch.arange(k).expand(n, k)
                 ),
-                "hardly ever drawn",
+                "same negatives",
             ),
         ],
     ),
     "permutation_p": Answers(
-        right=[p_by_loop, p_by_table, p_exact],
+        right=[p_by_loop, p_by_table, p_by_choice],
         wrong=[
             (lambda first, second, *_: first.mean() - second.mean(), "I expected"),
             (lambda *given: np.array([p_by_table(*given)] * 2), "one number"),
+            (p_exact, "all divisions"),
+            (p_without_the_real_one, "count it too"),
+            (lambda a, b, n, rng: p_by_loop(a, b, n, rng) * (1 + n) / n, "1 + n_draws"),
+            (lambda a, b, n, rng: p_by_table(a, b, 1_000, rng), "draw n_draws"),
+            (
+                lambda a, b, n, rng: p_by_table(a, b, n, np.random.default_rng()),
+                "by `rng`",
+            ),
+            (
+                lambda a, b, n, rng: p_by_table(a, b, n, np.random.default_rng(0)),
+                "by `rng`",
+            ),
+            (
+                lambda a, b, n, rng: (
+                    (1 + n * (sums_by_table(a, b, 1, rng)[0] >= a.sum())) / (1 + n)
+                ),
+                "the same one",
+            ),
         ],
     ),
     "without_direction": Answers(
