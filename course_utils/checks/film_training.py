@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from course_utils.checks.core import as_array, exercise, expect_shape, fail
+from course_utils.checks.film_steps import expect_loop, watched
 from course_utils.checks.leaks import reached
 from course_utils.evaluation import Interval, paired_bootstrap
 from course_utils.films import (
@@ -64,12 +63,13 @@ def _lead(first: np.ndarray, second: np.ndarray) -> Interval:
         "Two loops: epochs, and in each the rows in random order, `BATCH` at a time: "
         "`torch.randperm(len(users), generator=generator).split(BATCH)`.",
         "Make the generator and `torch.optim.Adam(tables.parameters(), lr=RATE)` "
-        "before the loops; `torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, "
-        "n_steps)` lets the rate fall. For each batch draw `other = "
-        "unseen(users[rows], seen, generator)`.",
+        "before the loops, and `scheduler = torch.optim.lr_scheduler.LinearLR("
+        "optimiser, 1.0, 0.0, n_steps)`, where n_steps counts the batches of all "
+        "epochs; `scheduler.step()` after each step lets the rate fall. For each batch "
+        "draw `other = unseen(users[rows], seen, generator)`.",
         "`loss = bpr_loss(tables.users(users[rows]), tables.films(films[rows]), "
         "tables.films(other), DECAY)`, then `optimiser.zero_grad()`, "
-        "`loss.backward()`, `optimiser.step()`.",
+        "`loss.backward()`, `optimiser.step()`, `scheduler.step()`.",
     ],
 )
 def train_bpr(
@@ -82,30 +82,21 @@ def train_bpr(
         held = value.detach().numpy() if isinstance(value, torch.Tensor) else value
         if isinstance(held, np.ndarray) and np.array_equal(held, val):
             fail(f"train_bpr reads `{name}`, what it is judged by. Use its arguments.")
+    expect_loop(answer, make_tables)
     pairs = np.argwhere(train > 0)
     users, films = (torch.as_tensor(column.copy()) for column in pairs.T)
     with torch.random.fork_rng():
         torch.manual_seed(104)
         tables = make_tables(*train.shape)
-        before = [part.detach().clone() for part in tables.parameters()]
-        seen = torch.as_tensor(train > 0)
-        with contextlib.redirect_stdout(io.StringIO()), _counted(tables) as counts:
-            answer(tables, users, films, seen, EPOCHS, 104)
-    after = list(tables.parameters())
-    if all(one.equal(other) for one, other in zip(before, after, strict=True)):
-        fail(
-            "No number of `tables` has changed: does `optimiser.step()` run in the "
-            "loop, after `loss.backward()`, on `tables.parameters()`?"
-        )
-    if not all(part.isfinite().all() for part in after):
+        with watched(tables) as steps:
+            answer(tables, users, films, torch.as_tensor(train > 0), EPOCHS, 104)
+    if not all(part.isfinite().all() for part in tables.parameters()):
         fail("The tables' numbers became nan: is the rate near RATE?")
-    wanted = EPOCHS * len(users)
-    n_seen = sum(counts)
-    if not 0.9 * wanted < n_seen < 1.1 * wanted:
+    if steps.rates[-1] > 0.2 * steps.rates[0]:
         fail(
-            f"For {EPOCHS} epochs of {len(users):,} ratings, {n_seen:,} rows of "
-            f"`tables.users` were looked up, not {wanted:,}: each epoch goes once "
-            "through all ratings."
+            f"The rate is {steps.rates[0]:.2g} in the first batch and still "
+            f"{steps.rates[-1]:.2g} in the last: let it fall to 0 over all batches of "
+            "all epochs, with `scheduler.step()` after each `optimiser.step()`."
         )
     with torch.no_grad():
         scores = (tables.users.weight @ tables.films.weight.T).numpy()
@@ -118,24 +109,10 @@ def train_bpr(
     )
     if lead.low <= 0:
         fail(
-            f"{told}, and the interval should lie above 0. Is the other film drawn "
-            "by `unseen` for the batch's own users, the rate near RATE, and the "
-            "gradient set to zero for each batch?"
+            f"{told}, and the interval should lie above 0. The steps are as asked: "
+            f"is {steps.rates[0]:.2g}, the rate you start from, RATE?"
         )
     return f"{told}. Your loop has learned two tables from nothing but who saw what."
-
-
-@contextlib.contextmanager
-def _counted(tables: Any) -> Iterator[list[int]]:
-    """Note how many rows of the users' table are looked up."""
-    counts: list[int] = []
-    hook = tables.users.register_forward_hook(
-        lambda table, given, out: counts.append(out.shape[0])
-    )
-    try:
-        yield counts
-    finally:
-        hook.remove()
 
 
 @cache
@@ -175,15 +152,7 @@ def score_films(answer: Answer, features: np.ndarray, seen: np.ndarray) -> str:
                 "the argument `seen`."
             )
     given = seen * old
-    got = as_array("score_films", answer(features.copy(), given.copy(), old.copy()))
-    slip = "Give a score for every user and every film, old and new."
-    if got.shape == rated.T.shape:
-        slip = "Films stand in rows there; users come first: transpose it."
-    told = f"{rated.shape[0]} users and {rated.shape[1]:,} films"
-    got = expect_shape("score_films", got, rated.shape, given=told, slip=slip)
-    got = np.asarray(got, float)
-    if not np.isfinite(got).all():
-        fail("Some scores are not finite: is something divided by zero?")
+    got = _scores(answer, features, given, old)
     base = predicted_popularity(given, old, columns)
     popular = np.broadcast_to(base[~old], (len(rated), int((~old).sum())))
     held = rated[:, ~old]
@@ -197,7 +166,41 @@ def score_films(answer: Answer, features: np.ndarray, seen: np.ndarray) -> str:
     )
     if lead.low <= 0:
         fail(f"{told}, and the interval should lie above 0. {_advice(got[:, ~old])}")
+    # Numbers kept from other cells fit neither these users nor these films.
+    rng = np.random.default_rng(105)
+    people, shelf = (rng.permutation(n) for n in rated.shape)
+    moved = _scores(answer, features[shelf], given[people][:, shelf], old[shelf])
+    back = np.empty_like(moved)
+    back[np.ix_(people, shelf)] = moved
+    again = ndcg(back[:, ~old], nothing, held)
+    if own.mean() - again.mean() > 0.03:
+        fail(
+            f"nDCG@10 is {own.mean():.3f}, but with users and films in another order "
+            f"only {again.mean():.3f}: does score_films read a table of another cell, "
+            "which may know who saw the new films? Use only its arguments."
+        )
     return f"{told}. New films find their viewers by what is written about them."
+
+
+def _scores(
+    answer: Answer, features: np.ndarray, seen: np.ndarray, old: np.ndarray
+) -> np.ndarray:
+    """Call the answer, and insist on a finite number for each user and film."""
+    got = as_array("score_films", answer(features.copy(), seen.copy(), old.copy()))
+    slip = "Give a score for every user and every film, old and new."
+    if got.shape == seen.T.shape:
+        slip = "Films stand in rows there; users come first: transpose it."
+    told = f"{seen.shape[0]} users and {seen.shape[1]:,} films"
+    got = expect_shape("score_films", got, seen.shape, given=told, slip=slip)
+    if got.dtype == bool:
+        fail("score_films returned Booleans, which rank nothing: give numbers.")
+    got = np.asarray(got, float)
+    if not np.isfinite(got).all():
+        fail(
+            "Some scores are not finite. All films need numbers, old ones too: no "
+            "-inf, and nothing divided by 0."
+        )
+    return got
 
 
 def _advice(scores: np.ndarray) -> str:
@@ -205,4 +208,7 @@ def _advice(scores: np.ndarray) -> str:
         return "All new films get the same score: let their features decide."
     if np.allclose(scores, scores[:1]):
         return "All users get the same scores: learn weights for each of them."
-    return "Learn from `old` films only, and try a larger penalty."
+    return (
+        "If you fit a model a user: learn from `old` films only, and try a larger "
+        "penalty. A mean of what a user saw leaves out how common it is."
+    )

@@ -28,13 +28,14 @@ def _logs() -> list[Case]:
     small = (np.array([0, 1, 0, 1, 0, 0, 1]), np.array([50, 7, 30, 9, 40, 20, 8]))
     ties = (np.zeros(5, int), np.array([3, 3, 1, 3, 3]))
     many = _ratings(101, (9, 21, 12, 15), 400)
-    told = "of ratings at one time, the row that stands later is the later one"
+    long = _ratings(103, (60, 55), 2)
     advice = "Equal times keep the order of the rows: sort with np.lexsort or stable."
     return [
         Case(*small, 1, 1),
         Case(*many, 2, 3, given="57 ratings of 4 users, n_val = 2, n_test = 3"),
-        Case(*ties, 1, 2, given=f"a user with ties, where {told}", advice=advice),
+        Case(*ties, 1, 2, given="a user with ties", advice=advice),
         Case(*many, 5, 1, given="57 ratings of 4 users, n_val = 5, n_test = 1"),
+        Case(*long, 5, 5, given="115 ratings at two times", advice=advice),
     ]
 
 
@@ -73,6 +74,10 @@ def _leak(
             "train on that is later than one held out, or one to choose by that is "
             "later than one to test on."
         )
+    sizes = [np.bincount(user, part) for part in (expected == 2, expected == 1)]
+    came = [np.bincount(user, part) for part in (got == 2, got == 1)]
+    if np.array_equal(sizes, came):
+        return None  # ties in another order: the case's advice says so
     return (
         "Nothing leaks, but the sizes differ: each user has n_test ratings to test on "
         "and n_val to choose by."
@@ -133,8 +138,8 @@ def _reversed_rows(user: Any, time: Any, n_val: int, n_test: int) -> Any:
     },
     slip=_leak,
     exact=True,
-    passed="Nobody is asked about a film that they rated before one of theirs that the "
-    "model learns from.",
+    passed="Each user is tested on what they rated last; what others rated later "
+    "may still be trained on.",
 )
 def split_by_time(
     user: np.ndarray, time: np.ndarray, n_val: int = 5, n_test: int = 5
@@ -167,6 +172,13 @@ def _inverse(seen: Any, penalty: float) -> Any:
 def _weights(change: Callable[[Any], Any]) -> Answer:
     """EASE with one mistake: what is made of the inverse."""
     return lambda seen, penalty: change(_inverse(seen, penalty))
+
+
+def _elementwise(seen: Any, penalty: float) -> Any:
+    p = (seen.T @ seen + penalty * np.eye(seen.shape[1])) ** -1
+    weights = -p / np.diag(p)
+    np.fill_diagonal(weights, 0)
+    return weights
 
 
 def _off(table: Any) -> Any:
@@ -206,12 +218,29 @@ def _off(table: Any) -> Any:
                 (lambda p: -p / np.diag(p))(np.linalg.pinv(seen.T @ seen + penalty))
             )
         ),
+        "The table counts users who saw two films: seen.T @ seen, not seen @ seen.T.": (
+            lambda seen, penalty: _ease(seen.T, penalty)
+        ),
+        "`** -1` inverts number by number; np.linalg.inv inverts the table.": (
+            _elementwise
+        ),
+        "Those are ridge weights whose diagonal was set to 0 afterwards. EASE keeps it "
+        "at 0 while it fits: -P over its diagonal does that.": (
+            lambda seen, penalty: _off(_inverse(seen, penalty) @ (seen.T @ seen))
+        ),
+        "Leave seen.T @ seen undivided by the number of users.": (
+            lambda seen, penalty: _ease(seen, penalty * len(seen))
+        ),
+        "Penalty 200 does not come from the argument: use `penalty`.": (
+            lambda seen, penalty: _ease(seen, 200)
+        ),
         "Those are scores of the users; I asked for the weights between films.": (
             lambda seen, penalty: seen @ _ease(seen, penalty)
         ),
     },
-    advice="Without the penalty, the table of a film that nobody has seen has no "
-    "inverse.",
+    advice="The tables have seen.shape[1] rows and columns, here not N_FILMS. And "
+    "without the penalty, that of a film that nobody has seen has no inverse.",
+    exact=True,
     passed="Each film is predicted from all others, with weights that no step of "
     "training had to find.",
     atol=1e-4,
@@ -243,8 +272,8 @@ def _triples() -> list[Case]:
         made.append(Case(*three, decay, given=given))
     far = [torch.tensor([[20.0, 0.0]]), torch.tensor([[-10.0, 0.0]])]
     advice = (
-        "The sigmoid of -200 is 0 in float32, and its logarithm minus infinity: "
-        "`nn.functional.logsigmoid` computes both at once."
+        "The sigmoid of -200 is 0 in float32, and exp(200) is infinite: "
+        "`nn.functional.logsigmoid` computes sigmoid and logarithm at once."
     )
     given = "a pair that is wrong by 200, without decay"
     made.append(Case(*far, -far[1][:, [1, 0]], 0.0, given=given, advice=advice))
@@ -269,6 +298,18 @@ def _bpr(
 
 def _slipped(**parts: Any) -> Answer:
     return lambda user, liked, other, decay: _bpr(user, liked, other, decay, **parts)
+
+
+def _all_pairs(user: Any, liked: Any, other: Any, decay: float) -> Any:
+    p, i, j = (np.asarray(x.detach(), float) for x in (user, liked, other))
+    squares = (p**2 + i**2 + j**2).sum(axis=1)
+    return (np.logaddexp(0, -(p @ (i - j).T)) + decay * squares).mean()
+
+
+def _down(user: Any, liked: Any, other: Any, decay: float) -> Any:
+    p, i, j = (np.asarray(x.detach(), float) for x in (user, liked, other))
+    squares = (p**2 + i**2 + j**2).sum(axis=0)
+    return (np.logaddexp(0, -(p * (i - j)).sum(axis=0)) + decay * squares).mean()
 
 
 def _expect_a_loss(answer: Answer) -> None:
@@ -307,6 +348,14 @@ def _expect_a_loss(answer: Answer) -> None:
             _slipped(gap=lambda x: -1 / (1 + np.exp(-x))),
             _slipped(gap=lambda x: 1 - 1 / (1 + np.exp(-x))),
         ),
+        "The decay of the whole batch was added to each row: sum a row's squares.": (
+            lambda user, liked, other, decay: _bpr(
+                user, liked, other, decay * len(user)
+            )
+        ),
+        "Multiply each user with their own row: (user * (liked - other)).sum(dim=1), "
+        "not the products of all users with all films.": _all_pairs,
+        "You summed over the rows: one margin a row is `.sum(dim=1)`.": _down,
         "That is the sum over the pairs; I asked for the mean.": _slipped(over=np.sum),
         "The decay has no part in it.": _slipped(size=lambda x: 0),
         "Square the numbers before you add them up.": (
@@ -364,6 +413,15 @@ def _known() -> list[Case]:
         ),
         "That says who has seen them; count them for each user.": (
             lambda seen, known: np.array([seen[:, f].all(axis=1) for f in known])
+        ),
+        "Only the first two of the films were used; take all that are known.": (
+            lambda seen, known: _matches(seen, known[:, :2])
+        ),
+        "That is the share of users; count them.": (
+            lambda seen, known: np.array([seen[:, f].all(axis=1).mean() for f in known])
+        ),
+        "Ask of each user whether all films were seen: `.all(axis=1)`.": (
+            lambda seen, known: np.array([seen[:, f].all(axis=0).sum() for f in known])
         ),
         "I asked for counts, not for who is alone.": (
             lambda seen, known: (_matches(seen, known) == 1).astype(int)

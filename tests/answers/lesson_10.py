@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from course_utils.data import encode_sentences, load_movielens
-from course_utils.films import film_texts
+from course_utils.films import film_texts, genre_table, year_table
 from tests.answers import Answers
 
 import numpy as np
@@ -65,6 +65,16 @@ def split_too_few(user, time, n_val=5, n_test=5):
     return split_by_pandas(user, time, n_val, n_test - 1)
 
 
+def split_unstable(user, time, n_val=5, n_test=5):
+    """Leave the order of equal times to chance where a user has many ratings."""
+    rng = np.random.default_rng(1)
+    chance = rng.random(len(user)) if len(user) > 100 else np.arange(len(user))
+    order = np.lexsort((chance, time))
+    part = np.empty(len(user), int)
+    part[order] = split_by_loop(user[order], time[order], n_val, n_test)
+    return part
+
+
 def ease_by_solving(seen, penalty):
     x = seen.astype(float)
     inverse = np.linalg.solve(
@@ -114,29 +124,83 @@ class Tables(nn.Module):
 
 
 def unseen(users, seen, generator):
-    return torch.randint(seen.shape[1], users.shape, generator=generator)
+    drawn, again = torch.randint(seen.shape[1], (2, *users.shape), generator=generator)
+    return torch.where(seen[users, drawn], again, drawn)
 
 
 def trained(
-    tables, users, films, seen, epochs, seed, *, rate=0.005, flip=1, clear=True
+    tables,
+    users,
+    films,
+    seen,
+    epochs,
+    seed,
+    *,
+    rate=0.005,
+    flip=1,
+    clear=True,
+    end=0.0,
+    decay=3e-3,
+    batch=1024,
+    seeded=True,
+    own=True,
+    shuffle=True,
+    anew=False,
+    again=False,
+    draw=None,
+    fit=None,
 ):
-    generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(tables.parameters(), lr=rate)
+    """Train as asked, or with one slip."""
+    start = torch.Generator().manual_seed(seed if seeded else 0)
+    parameters = list(tables.parameters()) if fit is None else [fit(tables).weight]
+    optimiser = torch.optim.Adam(parameters, lr=rate)
+    n_steps = epochs * -(-len(users) // batch)
+    falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, end, n_steps)
     for _ in range(epochs):
-        for rows in torch.randperm(len(users), generator=generator).split(1024):
-            other = unseen(users[rows], seen, generator)
+        generator = torch.Generator().manual_seed(seed) if again else start
+        order = torch.arange(len(users))
+        if shuffle:
+            order = torch.randperm(len(users), generator=generator if own else None)
+        for rows in order.split(batch):
+            if anew:
+                optimiser = torch.optim.Adam(tables.parameters(), lr=rate)
+            other = (draw or unseen)(users[rows], seen, generator)
             parts = tables.films(films[rows]), tables.films(other)
-            loss = loss_by_softplus(tables.users(users[rows]), *parts[::flip], 3e-3)
+            loss = loss_by_softplus(tables.users(users[rows]), *parts[::flip], decay)
             if clear:
                 optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+            falling.step()
+
+
+def by_lookup(tables, users, films, seen, epochs, seed):
+    """Rows of the weights, a loss that is printed, a rate set by hand."""
+    generator = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.Adam(tables.parameters(), lr=RATE)
+    p, q = tables.users.weight, tables.films.weight
+    n_steps, step = epochs * -(-len(users) // BATCH), 0
+    for _ in range(epochs):
+        for rows in torch.randperm(len(users), generator=generator).split(BATCH):
+            other = unseen(users[rows], seen, generator)
+            liked = nn.functional.embedding(films[rows], q)
+            loss = loss_by_softplus(p[users[rows]], liked, q[other], DECAY)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.param_groups[0]["lr"] = RATE * (1 - step / n_steps)
+            optimiser.step()
+            step += 1
+        with torch.no_grad():
+            vectors = tables.users(users), tables.films(films)
+            print(loss_by_softplus(*vectors, tables.films(films), DECAY))
 
 
 def by_adagrad(tables, users, films, seen, epochs, seed):
     """Another optimiser, batches of another size, in another order."""
     torch.manual_seed(seed)
     optimiser = torch.optim.Adagrad(tables.parameters(), lr=0.1)
+    n_steps = epochs * -(-len(users) // 500)
+    falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, n_steps)
     for _ in range(epochs):
         order = torch.randperm(len(users))
         for start in range(0, len(order), 500):
@@ -149,6 +213,7 @@ def by_adagrad(tables, users, films, seen, epochs, seed):
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+            falling.step()
 
 
 def without_step(tables, users, films, seen, epochs, seed):
@@ -160,6 +225,40 @@ def without_step(tables, users, films, seen, epochs, seed):
 def that_diverges(tables, *given):
     trained(tables, *given)
     tables.films.weight.data.fill_(torch.nan)
+
+
+def at_any(users, seen, generator):
+    return torch.randint(seen.shape[1], users.shape, generator=generator)
+
+
+def drawn_once(users, seen, generator):
+    """Give each user the same other film in each epoch."""
+    return (users * 7 + seen.int().argmax(dim=1)[users] + 1) % seen.shape[1]
+
+
+def detached(tables, users, films, seen, epochs, seed):
+    optimiser = torch.optim.Adam(tables.parameters(), lr=RATE)
+    vectors = tables.users(users).detach()
+    loss = loss_by_softplus(
+        vectors, tables.films(films), tables.films(films.flip(0)), DECAY
+    )
+    loss.backward()
+    optimiser.step()
+
+
+def films_by_users(tables, users, films, seen, epochs, seed):
+    trained(tables, users, users, seen, epochs, seed)
+
+
+def with_history(tables, users, films, seen, epochs, seed):
+    """Train on a table of another cell instead of the arguments."""
+    pairs = (torch.as_tensor(column) for column in np.nonzero(ratings()[0]))
+    trained(tables, *pairs, seen, epochs, seed)
+
+
+def swapped_tables(tables, users, films, seen, epochs, seed):
+    """Take the rows' own numbers for users."""
+    trained(tables, torch.arange(len(users)), films, seen, epochs, seed)
 
 
 VALIDATION = ratings()[1]
@@ -205,6 +304,35 @@ def that_knows(features, seen, old):
     return EVERYTHING + by_sklearn(features, seen, old)
 
 
+SCORES = []
+
+
+def kept_scores():
+    """Scores made from later ratings, of which no row is a user's list."""
+    if not SCORES:
+        later = sum(ratings())
+        u, s, v = np.linalg.svd(later, full_matrices=False)
+        SCORES.append((u[:, :30] * s[:30]) @ v[:30])
+    return SCORES[0]
+
+
+def that_kept(features, seen, old):
+    return kept_scores()
+
+
+def with_columns(features, seen, old):
+    """Use features of another cell."""
+    return by_sklearn(globals()["COLUMNS"], seen, old)
+
+
+def _columns():
+    _, films, _ = load_movielens()
+    return 2 * np.hstack([genre_table(films)[0], year_table(films)])
+
+
+COLUMNS = _columns()
+
+
 def on_texts(function):
     return function, features(), ratings()[0]
 
@@ -227,6 +355,7 @@ ANSWERS = {
         wrong=[
             (split_at_random, "that is a leak"),
             (split_too_few, "sizes differ"),
+            (split_unstable, "equal times keep"),
             (lambda *given: split_by_loop(*given).tolist(), "NumPy array"),
             (lambda *given: split_by_loop(*given) * 1.0, "whole numbers"),
             (lambda *given: split_by_loop(*given) + 1, "parts are 0"),
@@ -234,8 +363,13 @@ ANSWERS = {
         ],
     ),
     "ease": Answers(
-        right=[ease_by_solving, ease_by_torch],
+        right=[ease_by_solving, lambda *given: ease_by_torch(*given).numpy()],
         wrong=[
+            (ease_by_torch, "numpy array"),
+            (
+                lambda seen, penalty: ease_by_solving(seen + np.eye(9), penalty),
+                "n_films",
+            ),
             (lambda seen, penalty: ease_by_solving(seen, 0 * penalty), "no part"),
             (lambda seen, penalty: ease_by_solving(seen, 2 * penalty), "i expected"),
             (lambda seen, penalty: ease_by_solving(seen.T, penalty), "shape"),
@@ -244,23 +378,43 @@ ANSWERS = {
     "bpr_loss": Answers(
         right=[loss_by_softplus, loss_one_by_one],
         wrong=[
-            (loss_without_logsigmoid, "minus infinity"),
+            (loss_without_logsigmoid, "logsigmoid"),
             (lambda *given: loss_by_softplus(*given).item(), "lost track"),
             (lambda u, i, j, d: loss_by_softplus(u, i, j, 2 * d), "i expected"),
         ],
     ),
     "train_bpr": Answers(
-        right=[on_ratings(trained), on_ratings(by_adagrad)],
+        right=[on_ratings(one) for one in (trained, by_lookup, by_adagrad)],
         wrong=[
             (on_ratings(answer), words)
             for answer, words in (
                 (lambda tables, *given: None, "no number of `tables`"),
                 (without_step, "no number of `tables`"),
-                (lambda *given: trained(*given[:4], 1, 0), "looked up"),
+                (lambda *given: trained(*given[:4], 1, 0), "asked about 5,000 rows"),
+                (lambda *given: trained(*given[:4], 8, 0), "asked about 40,000"),
+                (with_history, "read only the arguments"),
+                (films_by_users, "read only the arguments"),
+                (swapped_tables, "not that of bpr_loss"),
                 (that_diverges, "became nan"),
                 (that_peeks, "reads `VALIDATION`"),
-                (lambda *given: trained(*given, rate=1e-6), "near rate"),
-                (lambda *given: trained(*given, flip=-1), "lie above 0"),
+                (lambda *given: trained(*given, rate=1e-6), "you start from, rate"),
+                (lambda *given: trained(*given, end=1.0), "scheduler.step"),
+                (lambda *given: trained(*given, flip=-1), "swapped"),
+                (lambda *given: trained(*given, clear=False), "zero_grad"),
+                (lambda *given: trained(*given, decay=0.0), "decay has no part"),
+                (lambda *given: trained(*given, batch=10**6), "all 5,000"),
+                (lambda *given: trained(*given, shuffle=False), "shuffle by"),
+                (lambda *given: trained(*given, again=True), "same order"),
+                (lambda *given: trained(*given, anew=True), "new optimiser"),
+                (lambda *given: trained(*given, draw=at_any), "has seen"),
+                (lambda *given: trained(*given, draw=drawn_once), "same other"),
+                (lambda *given: trained(*given, own=False), "one generator"),
+                (lambda *given: trained(*given, seeded=False), "two seeds"),
+                (
+                    lambda *given: trained(*given, fit=lambda t: t.users),
+                    "`tables.films` did not change",
+                ),
+                (detached, "no gradient reaches `tables.users`"),
             )
         ],
         solution=with_parts,
@@ -273,6 +427,12 @@ ANSWERS = {
                 (lambda features, seen, old: by_sklearn(features, seen, old).T, "rows"),
                 (at_random, "lie above 0"),
                 (that_knows, "reads `EVERYTHING`"),
+                (that_kept, "another order"),
+                (with_columns, "another order"),
+                (
+                    lambda features, seen, old: by_sklearn(features, seen, old) > 0.1,
+                    "booleans",
+                ),
                 (lambda features, seen, old: seen, "same score"),
                 (lambda features, seen, old: seen * np.nan, "not finite"),
                 (
