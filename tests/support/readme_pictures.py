@@ -20,7 +20,7 @@ from PIL import Image
 PICTURES = ROOT / "docs" / "pictures"
 LESSON, EXERCISE = LESSONS[6], "recall_at_k"
 WRONG = """    return np.isin(found, true).mean()"""
-MAP = "have their hexagon's label"
+MAP = "In their hexagon's label"
 WRITE = """([number, source]) => {
   const { content } = jupyterapp.shell.currentWidget;
   content.widgets[number].model.sharedModel.setSource(source);
