@@ -63,7 +63,7 @@ def test_the_readmes_pictures_are_there_and_small():
 
 
 def test_the_readmes_map_is_the_one_that_lesson_05_stores():
-    title = "have their hexagon's label"
+    title = "In their hexagon's label"
     texts = [
         output.get("data", {}).get("text/plain", "")
         for cell in solution(LESSONS[4]).cells
