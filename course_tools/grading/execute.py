@@ -13,6 +13,7 @@ from course_tools.grading import probe, sandbox
 from course_tools.grading.restore import NOTE
 from course_tools.grading.submissions import SubmissionError
 from course_utils import checks
+from course_utils.checks.unrun import GRADED
 from course_utils.data.fetch import catalog, locate
 
 import nbformat
@@ -105,7 +106,7 @@ class SandboxedExecute(Execute):
                 file_mb=self.file_mb,
                 seconds=self.total_seconds,
             ),
-            environment={"COURSE_DATA_SHARED": DATA},
+            environment={"COURSE_DATA_SHARED": DATA, GRADED: "yes"},
         )
         if ended.stopped:
             raise SubmissionError(f"it {ended.stopped}, {self._place()}")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import linecache
+import os
 import traceback
 from types import TracebackType
 from typing import Any
 
 from course_utils.checks.answers import shell
 
+# Set where a submission is graded: there any handler of exceptions is the student's.
+GRADED = "COURSE_GRADED"
+
 
 def tell_of_cells_not_run() -> None:
     """Let the notebook say which cell to run first; nothing happens elsewhere."""
-    kernel = shell()
+    kernel = None if os.environ.get(GRADED) else shell()
     if kernel is not None and not kernel.custom_exceptions:
         kernel.set_custom_exc((NameError,), _show)
 
