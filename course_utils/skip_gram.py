@@ -184,14 +184,8 @@ def train_skip_gram(
     n_items: int,
     *,
     dimensions: int = 100,
-    window: int = 5,
-    n_negatives: int = 5,
-    epochs: int = 5,
-    subsample: float = 1e-3,
-    power: float = 0.75,
-    rate: float = 0.025,
     seed: int = 0,
-    report: Report | None = None,
+    **settings: Any,
 ) -> np.ndarray:
     """Train vectors of items that stand in sequences.
 
@@ -201,8 +195,13 @@ def train_skip_gram(
         Ids from 0 to n_items - 1; no window crosses from one to the next.
     n_items : int
         Rows of the table.
-    dimensions, window, n_negatives, epochs, subsample, power, rate, seed, report
-        As of `fit_skip_gram`.
+    dimensions : int
+        Columns of the table.
+    seed : int
+        Of the first numbers and of everything drawn.
+    **settings
+        As of `fit_skip_gram`: window, n_negatives, epochs, subsample, power, rate,
+        report.
 
     Returns
     -------
@@ -211,18 +210,7 @@ def train_skip_gram(
         numbers.
     """
     model = SkipGram(n_items, dimensions, seed)
-    fit_skip_gram(
-        model,
-        sequences,
-        window=window,
-        n_negatives=n_negatives,
-        epochs=epochs,
-        subsample=subsample,
-        power=power,
-        rate=rate,
-        seed=seed,
-        report=report,
-    )
+    fit_skip_gram(model, sequences, seed=seed, **settings)
     return model.centers.weight.detach().numpy()
 
 
