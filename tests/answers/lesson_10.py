@@ -325,6 +325,36 @@ def with_columns(features, seen, old):
     return by_sklearn(globals()["COLUMNS"], seen, old)
 
 
+def with_more_columns(features, seen, old):
+    """Put a table of another cell beside the features."""
+    return by_sklearn(np.c_[features, COLUMNS], seen, old)
+
+
+def with_some_columns(features, seen, old):
+    """Fill that table up with zeros where it is too short."""
+    rows = np.zeros((len(features), COLUMNS.shape[1]))
+    rows[: len(COLUMNS)] = COLUMNS[: len(features)]
+    return by_sklearn(rows, seen, old)
+
+
+def of_one_size(features, seen, old):
+    return by_sklearn(features, seen, old)[:, np.arange(1682)]
+
+
+def of_all_films(features, seen, old):
+    return by_sklearn(features, seen, np.ones_like(old))
+
+
+def of_the_first_films(features, seen, old):
+    return by_sklearn(features, seen, np.arange(len(old)) < old.sum())
+
+
+def standardised(features, seen, old):
+    """Know the new films' features, but learn from the old ones alone."""
+    std = np.maximum(features.std(axis=0), 1e-6)
+    return by_sklearn((features - features.mean(axis=0)) / std, seen, old)
+
+
 def _columns():
     _, films, _ = load_movielens()
     return 2 * np.hstack([genre_table(films)[0], year_table(films)])
@@ -420,15 +450,20 @@ ANSWERS = {
         solution=with_parts,
     ),
     "score_films": Answers(
-        right=[on_texts(by_sklearn), on_texts(by_neighbours)],
+        right=[on_texts(one) for one in (by_sklearn, by_neighbours, standardised)],
         wrong=[
             (on_texts(answer), words)
             for answer, words in (
                 (lambda features, seen, old: by_sklearn(features, seen, old).T, "rows"),
                 (at_random, "lie above 0"),
                 (that_knows, "reads `EVERYTHING`"),
-                (that_kept, "another order"),
-                (with_columns, "another order"),
+                (that_kept, "300 other users"),
+                (with_columns, "300 other users"),
+                (with_more_columns, "arguments alone, not `COLUMNS`"),
+                (with_some_columns, "easy to tell by their features"),
+                (of_one_size, "sizes from the arguments"),
+                (of_all_films, "learns from new films too"),
+                (of_the_first_films, "learns from new films too"),
                 (
                     lambda features, seen, old: by_sklearn(features, seen, old) > 0.1,
                     "booleans",
