@@ -367,16 +367,44 @@ def on_texts(function):
     return function, features(), ratings()[0]
 
 
-def by_products(seen, known):
-    counts = np.zeros((len(known), seen.shape[1]))
-    for row, films in zip(counts, known, strict=True):
-        row[films] = 1
-    return (seen @ counts.T == counts.sum(axis=1)).sum(axis=0)
+def widened_by_torch(items, queries):
+    items, queries = torch.tensor(items), torch.tensor(queries)
+    lengths = items.norm(dim=1)
+    missing = (lengths.max() ** 2 - lengths**2).clamp(min=0).sqrt()
+    parts = (items, missing), (queries, queries.new_zeros(len(queries)))
+    return tuple(torch.cat([rows, one[:, None]], dim=1) for rows, one in parts)
 
 
-def by_sets(seen, known):
-    have = [set(np.flatnonzero(row)) for row in seen]
-    return [sum(set(films) <= one for one in have) for films in known]
+def widened_row_by_row(items, queries):
+    most = max(sum(x * x for x in row) for row in items)
+    rows = [[*row, max(0, most - sum(x * x for x in row)) ** 0.5] for row in items]
+    return np.array(rows), np.array([[*row, 0] for row in queries])
+
+
+def widened_in_front(items, queries):
+    """The new column stands first, and is negative: all distances are the same."""
+    squares = np.einsum("nd,nd->n", items, items)
+    missing = -np.sqrt(squares.max() - squares)
+    return [np.c_[missing, items], np.c_[0 * queries[:, :1], queries]]
+
+
+def widened_by_columns(items, queries):
+    lengths = np.linalg.norm(items, axis=0)
+    missing = np.sqrt(lengths.max() ** 2 - lengths**2)
+    return np.c_[items, missing], np.c_[queries, np.zeros(len(queries))]
+
+
+def widened_with_rounding(items, queries):
+    most = np.float32(np.max(np.linalg.norm(items, axis=1)))
+    squares = (items.astype(float) ** 2).sum(axis=1) * (1 + 1e-7)
+    missing = np.sqrt(most**2 - squares)
+    return np.c_[items, missing], np.c_[queries, np.zeros(len(queries))]
+
+
+def rounded(items, queries):
+    """Keep whole numbers where there are many rows."""
+    made = widened_by_torch(items, queries)
+    return [part.round() if len(items) > 1_000 else part for part in made]
 
 
 ANSWERS = {
@@ -478,11 +506,32 @@ ANSWERS = {
         ],
         solution=on_texts,
     ),
-    "matches": Answers(
-        right=[by_products, by_sets],
+    "to_euclidean": Answers(
+        right=[widened_by_torch, widened_row_by_row, widened_in_front],
         wrong=[
-            (lambda seen, known: 2 * by_products(seen, known), "i expected"),
-            (lambda seen, known: by_products(seen, known)[:3], "shape"),
+            (
+                lambda items, queries: widened_row_by_row(items, queries)[0],
+                "expected 2",
+            ),
+            (lambda items, queries: None, "return"),
+            (widened_by_columns, "along axis=1"),
+            (widened_with_rounding, "not finite"),
+            (rounded, "rounded on the way"),
+            (
+                lambda items, queries: widened_row_by_row(items, queries)[::-1],
+                "shape",
+            ),
+            (
+                lambda items, queries: widened_row_by_row(2 * items, queries),
+                "M, the largest length",
+            ),
+            (
+                lambda items, queries: (
+                    np.c_[items, np.arange(len(items))],
+                    np.c_[queries, np.zeros(len(queries))],
+                ),
+                "should have one length",
+            ),
         ],
     ),
 }
