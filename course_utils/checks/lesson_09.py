@@ -328,14 +328,19 @@ def _cells() -> list[Case]:
     noise = rng.random(24) + 0.2
     some = np.array([2, 0, 1, 0, 2, 2]), np.array([1, 1, 0, 2, 0, 2])
     shares = np.array([0.5, 0.3, 0.2])
+    advice = (
+        "Take all from the arguments: `noise` has one number a word, and N is the sum "
+        "of n_met over the cells of a centre."
+    )
     return [
-        Case(*some, np.array([9, 6, 5, 2, 1, 2]), shares, 2),
-        Case(*some, np.array([1, 4, 5, 40, 7, 3]), shares, 10),
+        Case(*some, np.array([9, 6, 5, 2, 1, 2]), shares, 2, advice=advice),
+        Case(*some, np.array([1, 4, 5, 40, 7, 3]), shares, 10, advice=advice),
         Case(
             *(np.where(rows == 23, 0, rows), columns, rng.integers(1, 50, 120)),
             noise / noise.sum(),
             4,
             given="120 cells of 24 words, of which one is never a centre, and k = 4",
+            advice=advice,
         ),
     ]
 
@@ -442,7 +447,6 @@ def _expect_many(answer: Answer) -> None:
         ),
     },
     then=_expect_many,
-    advice="One number a cell, in the order of `centers`; `noise` has one a word.",
     passed="At these scores the expected gradient is 0: training walks towards numbers "
     "that counts alone give.",
     atol=1e-5,

@@ -384,10 +384,7 @@ def _spaces() -> list[Case]:
     small, wide = rng.normal(size=(6, 3)), 0.2 * rng.normal(size=(40, 9))
     around = rng.normal(size=(30, 4))
     around /= np.linalg.norm(around, axis=1, keepdims=True)
-    rounding = (
-        "Where items are equally long, rounding may leave less than 0 under the root: "
-        "take M² and |q|² from the same squares, or np.maximum(…, 0)."
-    )
+    asked, given = rng.normal(size=(3, 4)), "items of one length"
     return [
         Case(small, rng.normal(size=(4, 3))),
         Case(
@@ -397,11 +394,11 @@ def _spaces() -> list[Case]:
         ),
         Case(5 * rng.normal(size=(4, 4)), rng.normal(size=(5, 4))),
         Case(rng.normal(size=(1, 2)), rng.normal(size=(3, 2)), given="a single item"),
+        Case(around, asked, given=given),
         Case(
             around.astype(np.float32),
-            rng.normal(size=(3, 4)).astype(np.float32),
-            given="items of one length, in float32",
-            advice=rounding,
+            asked.astype(np.float32),
+            given=f"{given}, in float32",
         ),
     ]
 
@@ -454,12 +451,19 @@ def _as_far(got: Any, expected: Any, items: Any, queries: Any) -> bool:
 def _lengths(got: Any, expected: Any, items: Any, queries: Any) -> str | None:
     if [part.shape for part in got] != [part.shape for part in expected]:
         return None
-    if not all(np.isfinite(part).all() for part in got):
+    most, before = _largest(items), np.linalg.norm(items, axis=1)
+    lost = ~np.isfinite(got[0]).all(axis=1)
+    if lost.any() and np.allclose(before[lost], most, rtol=1e-5):
         return (
-            "Some numbers are not finite. What stands under the root is never below 0 "
-            "if M is the largest length of all items, but for rounding."
+            "Rounding left less than 0 under the root of the longest items: take M² "
+            "and |q|² from the same squares, or np.maximum(…, 0) before the root."
         )
-    lengths, most = np.linalg.norm(got[0], axis=1), _largest(items)
+    if lost.any() or not np.isfinite(got[1]).all():
+        return (
+            "Some numbers are not finite. What stands under the root is not below 0 if "
+            "M is the largest length of all items."
+        )
+    lengths = np.linalg.norm(got[0], axis=1)
     if not np.allclose(lengths, lengths[0], rtol=1e-4):
         return (
             "With the new number all items should have one length, M; yours are from "

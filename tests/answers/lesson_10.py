@@ -395,9 +395,16 @@ def widened_by_columns(items, queries):
 
 
 def widened_with_rounding(items, queries):
-    most = np.float32(np.max(np.linalg.norm(items, axis=1)))
-    squares = (items.astype(float) ** 2).sum(axis=1) * (1 + 1e-7)
-    missing = np.sqrt(most**2 - squares)
+    """Lose the longest items to rounding, where M² and |q|² are computed apart."""
+    items = items.astype(float)
+    squares = (items**2).sum(axis=1) * (1 + 1e-15)
+    missing = np.sqrt(np.linalg.norm(items, axis=1).max() ** 2 - squares)
+    return np.c_[items, missing], np.c_[queries, np.zeros(len(queries))]
+
+
+def widened_by_a_median(items, queries):
+    squares = (items**2).sum(axis=1)
+    missing = np.sqrt(np.median(squares) - squares)
     return np.c_[items, missing], np.c_[queries, np.zeros(len(queries))]
 
 
@@ -515,7 +522,8 @@ ANSWERS = {
             ),
             (lambda items, queries: None, "return"),
             (widened_by_columns, "along axis=1"),
-            (widened_with_rounding, "not finite"),
+            (widened_with_rounding, "from the same squares"),
+            (widened_by_a_median, "not below 0 if M is"),
             (rounded, "rounded on the way"),
             (
                 lambda items, queries: widened_row_by_row(items, queries)[::-1],
