@@ -68,8 +68,8 @@ def setup(seed: int = 0) -> None:
     """Seed every random generator in use, set the plot style, keep logs quiet.
 
     In a notebook, figures get an alternative text and tables heads for screen readers,
-    and a check whose answer's cell was not run says so; memory that a cell freed goes
-    back to the system.
+    a check whose answer's cell was not run says so, and memory that a cell freed goes
+    back to the system when it ends.
     NumPy's and SciPy's linear algebra computes on one thread from here on, unless the
     environment variable ``OPENBLAS_NUM_THREADS`` is set. TensorFlow, torch and faiss
     keep their threads.

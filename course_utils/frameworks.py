@@ -87,24 +87,23 @@ def return_freed_memory() -> None:
 def tidy_after_cells() -> None:
     """Collect garbage at the end of each cell, and return its memory to the system.
 
-    A Keras model refers to itself, and so does all that it holds. Python looks for such
-    garbage when the number of objects has grown by a quarter, which takes many models
-    after TensorFlow's own million. What exists at the first call is taken for no
-    garbage, so that each search is quick. Nothing happens outside a notebook; memory
-    goes back on Linux with glibc.
+    A Keras model refers to itself, so it stays until Python searches for garbage, which
+    it does seldom beside TensorFlow's many objects. What exists at the first call is
+    left out of each search, which takes milliseconds then. Nothing happens outside a
+    notebook; small blocks go back on Linux with glibc.
     """
     from course_utils.checks.answers import shell
 
     kernel = shell()
-    if kernel is None or _tidy in kernel.events.callbacks["post_run_cell"]:
-        return
-    gc.collect()
-    gc.freeze()
-    kernel.events.register("post_run_cell", _tidy)
+    if kernel is not None and _tidy not in kernel.events.callbacks["post_run_cell"]:
+        gc.collect()
+        gc.freeze()
+        kernel.events.register("post_run_cell", _tidy)
 
 
 def _tidy(_: object = None) -> None:
     gc.collect()
+    # A system without glibc has no such function.
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 

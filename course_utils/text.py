@@ -179,8 +179,8 @@ class Vocabulary:
         Returns
         -------
         tuple of Vocabulary and list of numpy.ndarray of int32
-            As `from_texts` and `encode` give them, one array a text; all are parts of one
-            array.
+            As `from_texts` and `encode` give them: one array a text, each a part of one
+            array of all.
 
         Raises
         ------
@@ -191,8 +191,8 @@ class Vocabulary:
         # Each word gets the number of words before it: texts are split once only.
         numbers: defaultdict[str, int] = defaultdict()
         numbers.default_factory = numbers.__len__
-        # One array for all, cut at the end: thousands of small ones among what splitting
-        # frees again would keep memory from going back to the system.
+        # One array for all, cut at the end: thousands of small ones between the lists
+        # that are freed again would keep memory from the system.
         flat, ends = array("i"), []
         for text in as_list(texts):
             flat.extend([numbers[word] for word in tokenize(text)])
