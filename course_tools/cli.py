@@ -8,6 +8,7 @@ import io
 import os
 import sys
 import sysconfig
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -164,6 +165,13 @@ def _parser(with_bench: bool) -> argparse.ArgumentParser:
         "--save",
         action="store_true",
         help="store the outputs in solutions/, with measured time and memory",
+    )
+    run.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="how many lessons run at a time (default 1); each needs its own memory",
     )
     run.set_defaults(command=_run)
     build = commands.add_parser("build", help="make student notebooks from solutions")
@@ -368,41 +376,36 @@ def _in_container() -> bool:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from course_tools import runner
     from course_tools.lessons import find_lessons
-    from course_tools.runner import BUDGET_MB, BUDGET_SECONDS, run_lesson, save
     from course_utils import profile
 
     lessons = find_lessons(options.lessons)
-    size = profile()
-    if options.save and size != "quick":
+    if options.jobs < 1:
+        raise UsageError("--jobs takes 1 or more.")
+    if options.save and options.jobs > 1:
+        raise UsageError(
+            "--save measures lessons that run alone: leave --jobs out, or --save."
+        )
+    if options.save and profile() != "quick":
         raise CourseError(
             "Stored outputs are those of the quick profile: unset COURSE_PROFILE."
         )
     width = max((len(lesson.name) for lesson in lessons), default=0)
-    failed = False
-    for lesson in lessons:
 
-        def on_cell(done: int, total: int, name: str = lesson.name) -> None:
-            if sys.stdout.isatty():
-                print(f"\r… {name:<{width}}  cell {done} of {total}", end="")
-
-        result = run_lesson(lesson, on_cell)
+    def on_cell(name: str, done: int, total: int) -> None:
         if sys.stdout.isatty():
-            print("\r\x1b[K", end="")
-        mark = "❌" if result.problem else "✅"
-        line = f"{mark} {lesson.name:<{width}}  {result.seconds:5.0f} s"
-        line += f"  {result.peak_mb:6,.0f} MB"
-        if result.problem:
-            line += f"  {result.problem}"
-        elif size == "quick":
-            if result.seconds > BUDGET_SECONDS:
-                line += f"  slower than the budget of {BUDGET_SECONDS} s"
-            if result.peak_mb > BUDGET_MB:
-                line += f"  larger than the budget of {BUDGET_MB:,} MB"
-        print(line, flush=True)
+            print(f"\r… {name:<{width}}  cell {done} of {total}\x1b[K", end="\r")
+
+    start, failed = time.perf_counter(), False
+    for lesson, result in runner.run_lessons(lessons, options.jobs, on_cell):
+        print(result.line(f"{lesson.name:<{width}}"), flush=True)
         failed |= bool(result.problem)
         if options.save and not result.problem:
-            save(lesson, result)
+            runner.save(lesson, result)
+    if len(lessons) > 1:
+        seconds = time.perf_counter() - start
+        print(f"{len(lessons)} lessons in {seconds:.0f} s, {options.jobs} at a time")
     return int(failed)
 
 

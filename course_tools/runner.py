@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import multiprocessing
 import os
 import platform
 import re
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from course_tools.bench import THREAD_VARIABLES, n_threads
 from course_tools.lessons import SOLUTIONS, Lesson
 from course_utils import profile
 from course_utils.checks.answers import is_mark
@@ -55,6 +59,19 @@ class Result:
     peak_mb: float
     problem: str
     notebook: Any
+
+    def line(self, name: str) -> str:
+        """Say in one line how the lesson of this name ran."""
+        mark = "❌" if self.problem else "✅"
+        line = f"{mark} {name}  {self.seconds:5.0f} s  {self.peak_mb:6,.0f} MB"
+        if self.problem:
+            return f"{line}  {self.problem}"
+        if profile() == "quick":
+            if self.seconds > BUDGET_SECONDS:
+                line += f"  slower than the budget of {BUDGET_SECONDS} s"
+            if self.peak_mb > BUDGET_MB:
+                line += f"  larger than the budget of {BUDGET_MB:,} MB"
+        return line
 
 
 def run_lesson(
@@ -117,6 +134,55 @@ def run_lesson(
     if problem:
         problem = f"{_name_of_failing_cell(notebook, running)}: {problem}"
     return Result(seconds, watch.peak / 2**20, problem, notebook)
+
+
+def run_lessons(
+    lessons: Sequence[Lesson],
+    jobs: int = 1,
+    on_cell: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> Iterator[tuple[Lesson, Result]]:
+    """Run lessons in turn, or several at a time.
+
+    Parameters
+    ----------
+    lessons : sequence of Lesson
+        What to run.
+    jobs : int
+        How many at a time. Above 1, each runs in a process of its own with its share
+        of the processors as threads, and those that took longest start first.
+    on_cell : callable
+        Called with a lesson's name, its code cells done and their total; only where
+        lessons run in turn.
+
+    Yields
+    ------
+    lesson : Lesson
+        One that has ended.
+    result : Result
+        As `run_lesson` returns it.
+    """
+    if jobs == 1:
+        for lesson in lessons:
+            yield lesson, run_lesson(lesson, partial(on_cell, lesson.name))
+        return
+    took = {name: measured["seconds"] for name, measured in read_record().items()}
+    with ProcessPoolExecutor(
+        jobs,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_limit_threads,
+        initargs=(max(1, n_threads() // jobs),),
+    ) as pool:
+        ends = {
+            pool.submit(run_lesson, lesson): lesson
+            for lesson in sorted(lessons, key=lambda one: -took.get(one.name, 0))
+        }
+        for end in as_completed(ends):
+            yield ends[end], end.result()
+
+
+def _limit_threads(threads: int) -> None:
+    for name in THREAD_VARIABLES:
+        os.environ.setdefault(name, str(threads))
 
 
 class _MemoryWatch:

@@ -8,10 +8,14 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
 from course_tools import cli, runner
+from course_tools.bench import n_threads
 from course_tools.cli import main
-from course_tools.lessons import find_lessons
+from course_tools.lessons import Lesson, find_lessons
 from course_utils.commands import set_up
 from course_utils.data import fetch
 from course_utils.errors import CourseError
@@ -371,6 +375,54 @@ def test_run_says_which_lesson_failed_and_ends_with_1(
     assert "ZeroDivisionError" in line
 
 
+@dataclass(frozen=True)
+class LessonIn(Lesson):
+    """A lesson whose solution is in a folder of the test's."""
+
+    folder: Path
+
+    @property
+    def solution(self):
+        return self.folder / f"{self.name}.ipynb"
+
+
+def test_lessons_run_at_the_same_time_each_with_its_share_of_threads(tmp_path):
+    # Each waits for the other: one after the other, the first would wait in vain.
+    source = """
+import os, pathlib, time
+pathlib.Path(f"{os.getpid()}.here").touch()
+end = time.monotonic() + 60
+while (here := len([*pathlib.Path().glob("*.here")])) < 2 and time.monotonic() < end:
+    time.sleep(0.1)
+print(here, os.environ["OMP_NUM_THREADS"])
+"""
+    lessons = [LessonIn(1, "one", tmp_path), LessonIn(2, "other", tmp_path)]
+    cell = nbformat.v4.new_code_cell(source)
+    for lesson in lessons:
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), lesson.solution)
+    ran = {one.name: result for one, result in runner.run_lessons(lessons, jobs=2)}
+    share = os.environ.get("OMP_NUM_THREADS", max(1, n_threads() // 2))
+    for result in ran.values():
+        assert result.problem == ""
+        (output,) = result.notebook.cells[0].outputs
+        assert output.text == f"2 {share}\n"
+    assert {*ran} == {"one", "other"}
+
+
+def test_the_longest_lesson_starts_first(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        runner, "read_record", lambda: {"short": {"seconds": 5}, "long": {"seconds": 9}}
+    )
+    monkeypatch.setattr(
+        runner, "ProcessPoolExecutor", lambda jobs, **_: ThreadPoolExecutor(1)
+    )
+    started = []
+    monkeypatch.setattr(runner, "run_lesson", lambda one: started.append(one.name))
+    lessons = [Lesson(1, "short"), Lesson(2, "long"), Lesson(3, "new")]
+    assert len([*runner.run_lessons(lessons, jobs=2)]) == 3
+    assert started == ["long", "short", "new"]
+
+
 def test_the_command_is_installed_and_answers_for_help():
     ran = subprocess.run(
         [os.path.join(os.path.dirname(sys.executable), "course"), "--help"],
@@ -395,6 +447,8 @@ def test_the_command_is_installed_and_answers_for_help():
             ["update", "01"],
             r"takes no lesson \('01'\): it updates all .* `course update`",
         ),
+        (["run", "--jobs", "0"], "--jobs takes 1 or more"),
+        (["run", "--jobs", "2", "--save"], "measures lessons that run alone"),
         (["solution", "tax"], "'tax' is not an exercise"),
         (["solution", "99"], "'99' is not an exercise"),
     ],
