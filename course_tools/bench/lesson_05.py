@@ -185,6 +185,8 @@ def _tell(name: str, seed: int) -> Callable[[dict[str, Any]], None]:
         if "epoch" in line:
             score = line["accuracy"]
             known = "" if score is None else f"  kNN {score:.4f} (k = {line['k']})"
+            if "held_out" in line:
+                known += f", held out {line['held_out']:.4f}"
             print(
                 f"{name:<8}  seed {seed}  epoch {line['epoch']:>2}  "
                 f"{line['seconds']:6.1f} CPU s{known}",
@@ -369,9 +371,10 @@ def _course(lesson: dict[str, Any], data: Any, options: argparse.Namespace) -> N
     def score() -> dict[str, Any]:
         of = _both_ways(lesson, network)
         known, held, asked = of(x_train[fit]), of(x_train[hold], 1), of(x_test, 1)
-        k = _best_k(lesson, known, y_train[fit], held, y_train[hold])
+        k, held_out = _best_k(lesson, known, y_train[fit], held, y_train[hold])
         found = y_train[fit][lesson["nearest"](known, asked, k)]
-        return {"accuracy": float(np.mean(lesson["vote"](found) == y_test)), "k": k}
+        right = float(np.mean(lesson["vote"](found) == y_test))
+        return {"accuracy": right, "k": k, "held_out": held_out}
 
     _say(parameters=network.count_params(), seed=options.seed)
     # Towards the end the accuracy may be the published one; before, it is not.
@@ -394,11 +397,12 @@ def _both_ways(lesson: dict[str, Any], network: Any) -> Callable[..., np.ndarray
 
 def _best_k(
     lesson: dict[str, Any], known: Any, labels: Any, held: Any, held_labels: Any
-) -> int:
-    """Choose k on held-out pictures."""
+) -> tuple[int, float]:
+    """Choose k on held-out pictures; give their accuracy, too."""
     near = labels[lesson["nearest"](known, held, max(CANDIDATES))]
     right = {k: np.mean(lesson["vote"](near[:, :k]) == held_labels) for k in CANDIDATES}
-    return max(right, key=right.__getitem__)
+    best = max(right, key=right.__getitem__)
+    return best, float(right[best])
 
 
 def _trained(
@@ -470,9 +474,7 @@ def _tuned(
 ) -> tuple[float, np.ndarray]:
     """Choose k on held-out pictures; give accuracy there, and answers."""
     known, held, asked = vectors
-    k = _best_k(lesson, known, y, held, held_labels)
-    near = y[lesson["nearest"](known, held, k)]
-    right = float(np.mean(lesson["vote"](near) == held_labels))
+    k, right = _best_k(lesson, known, y, held, held_labels)
     return right, lesson["vote"](y[lesson["nearest"](known, asked, k)])
 
 
