@@ -152,8 +152,8 @@ def _advice(got: np.ndarray, labels: np.ndarray, gain: Interval) -> str:
     told = f"On average it gives its answer {sure:.2f}, and {right:.2f} are right:"
     if sure > right + 0.03:
         return (
-            f"{told} it is too sure. A rule with many weights, fitted on few names, "
-            "often is; take two or three weights, chosen on validation names."
+            f"{told} it is too sure. Take smaller weights, two or three of them, "
+            "chosen on validation names; many weights fitted on few names end so, too."
         )
     if sure < right - 0.03:
         return (
@@ -166,8 +166,8 @@ def _advice(got: np.ndarray, labels: np.ndarray, gain: Interval) -> str:
             "on validation names."
         )
     return (
-        "Let two of them speak: a weighted sum of the network's logarithms and of the "
-        "margins, made into probabilities; choose the weights on validation names."
+        "Try a weighted sum of the network's logarithms and of the margins, made into "
+        "probabilities; choose the weights on validation names."
     )
 
 
