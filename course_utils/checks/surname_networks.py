@@ -84,7 +84,8 @@ def blend(answer: Answer, opinions_of: Answer, source: str = "faker") -> str:
     gain = paired_bootstrap(labels, nats[best], own, lambda _, each: each.mean())
     told = (
         f"On {len(labels):,} names that no cell has held, the cross-entropy is "
-        f"{own.mean():.3f} nats; the best alone, {best}, has {nats[best].mean():.3f}. "
+        f"{own.mean():.3f} nats; the best alone, {best} as "
+        f"sharp as suits it best, has {nats[best].mean():.3f}. "
         f"You gain {gain:.3f}"
     )
     if gain.low <= 0:
@@ -114,18 +115,11 @@ def _alone(tables: list[np.ndarray], labels: np.ndarray) -> dict[str, np.ndarray
     """
     softmax, votes, margins = tables
     logs = np.log(np.maximum(softmax, 1e-9)), np.log(np.maximum(votes, 0) + LITTLE)
-    versions: dict[str, list[tuple[float, np.ndarray]]] = {
-        "the network": [(t, logs[0]) for t in EXPONENTS],
-        "the neighbours": [(t, logs[1]) for t in EXPONENTS],
-        "softmax({} · margins)": [(c, margins) for c in SHARPNESS],
-    }
+    scales = EXPONENTS, EXPONENTS, SHARPNESS
     best = {}
-    for name, several in versions.items():
-        made = {scale: _softmax(scale * scores) for scale, scores in several}
-        scale = min(made, key=lambda one: _nats(made[one], labels).mean())
-        if "{" not in name and scale != 1:
-            name += f" (its probabilities to the power {scale})"
-        best[name.format(scale)] = made[scale]
+    for name, several, scores in zip(OPINIONS, scales, (*logs, margins), strict=True):
+        made = [_softmax(scale * scores) for scale in several]
+        best[name] = min(made, key=lambda table: _nats(table, labels).mean())
     return best
 
 
