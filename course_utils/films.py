@@ -1,7 +1,8 @@
-"""Lesson 10's films: as text, as columns, by a part of their title, in folds."""
+"""Lesson 10's films: as text, as columns, by title, in folds, on a map."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -139,3 +140,91 @@ def predicted_popularity(
 
     viewers = np.log1p(seen.sum(axis=0))
     return Ridge(10.0).fit(columns[old], viewers[old]).predict(columns)
+
+
+def mean_auc(truth: np.ndarray, scores: np.ndarray) -> float:
+    """Average the area under the ROC curve over columns.
+
+    Parameters
+    ----------
+    truth : numpy.ndarray of shape (n_films, n_genres)
+        1 where the film has the genre. Each genre has some films, but not all.
+    scores : numpy.ndarray of shape (n_films, n_genres)
+        Higher where it is likelier; equal ones share their mean rank.
+
+    Returns
+    -------
+    float
+        From 0 to 1; scores without any knowledge get about 0.5.
+
+    References
+    ----------
+    Hanley and McNeil (1982), The Meaning and Use of the Area under a Receiver Operating
+    Characteristic (ROC) Curve, Radiology 143: it is a sum of ranks.
+    """
+    from scipy.stats import rankdata
+
+    n = truth.sum(axis=0)
+    ranks = (rankdata(scores, axis=0) * truth).sum(axis=0)
+    return float(np.mean((ranks - n * (n + 1) / 2) / (n * (len(truth) - n))))
+
+
+@dataclass(frozen=True)
+class FilmMap:
+    """Films of a few groups in the plane.
+
+    Attributes
+    ----------
+    rows : numpy.ndarray of shape (n,), int
+        Which films.
+    group : numpy.ndarray of shape (n,), int
+        The column of each one's group.
+    places : numpy.ndarray of shape (n, 2)
+        Where they lie.
+    alike : float
+        Share of films whose nearest film on the map is of their group.
+    chance : float
+        What that share would be at random.
+    """
+
+    rows: np.ndarray
+    group: np.ndarray
+    places: np.ndarray
+    alike: float
+    chance: float
+
+
+def map_films(vectors: np.ndarray, groups: np.ndarray, shown: np.ndarray) -> FilmMap:
+    """Lay films of exactly one group out in the plane, by t-SNE on cosines.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray of shape (n_films, width)
+        Of any length but 0.
+    groups : numpy.ndarray of shape (n_films, n_groups)
+        1 where a film is of a group.
+    shown : numpy.ndarray of bool, shape (n_films,)
+        Films that may be drawn.
+
+    Returns
+    -------
+    FilmMap
+        Films that are shown and of one group alone.
+
+    References
+    ----------
+    Van der Maaten and Hinton (2008), Visualizing Data using t-SNE, JMLR 9.
+    """
+    from sklearn.manifold import TSNE
+
+    rows = np.flatnonzero(shown & (groups.sum(axis=1) == 1))
+    group = groups[rows].argmax(axis=1)
+    settings = {"perplexity": 20, "max_iter": 500, "metric": "cosine"}
+    tsne = TSNE(random_state=0, n_jobs=1, **settings)
+    places = tsne.fit_transform(vectors[rows])
+    same = group[:, None] == group
+    itself = np.eye(len(rows), dtype=bool)
+    apart = np.linalg.norm(places[:, None] - places, axis=2)
+    nearest = np.where(itself, np.inf, apart).argmin(axis=1)
+    alike = same[np.arange(len(rows)), nearest].mean()
+    return FilmMap(rows, group, places, float(alike), float(same[~itself].mean()))

@@ -194,3 +194,35 @@ def effect_size(first: np.ndarray, second: np.ndarray) -> float:
     corpora contain human-like biases, Science 356.
     """
     return float((first.mean() - second.mean()) / np.concatenate([first, second]).std())
+
+
+def permutation_p(
+    first: np.ndarray, second: np.ndarray, n_draws: int, rng: np.random.Generator
+) -> float:
+    """Tell how often chance alone makes two sets of words lean as differently.
+
+    Parameters
+    ----------
+    first, second : numpy.ndarray of shape (n,)
+        Leanings, as of `leanings`.
+    n_draws : int
+        Random divisions of all words into two sets of these sizes.
+    rng : numpy.random.Generator
+        Draws them.
+
+    Returns
+    -------
+    float
+        The share of divisions, the real one included, whose difference of means is at
+        least the real difference: 1 / (1 + n_draws) or more.
+
+    References
+    ----------
+    Caliskan, Bryson and Narayanan (2017), Semantics derived automatically from language
+    corpora contain human-like biases, Science 356.
+    """
+    both = np.concatenate([first, second])
+    drawn = rng.permuted(np.tile(both, (n_draws, 1)), axis=1)[:, : len(first)]
+    # Sums of the same numbers in another order differ by rounding.
+    reached = np.sum(drawn.sum(axis=1) >= first.sum() - 1e-6)
+    return float((1 + reached) / (1 + n_draws))

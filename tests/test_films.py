@@ -8,6 +8,7 @@ from course_utils.data import load_movielens
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,28 @@ def test_genres_and_years_are_columns_of_ones(films):
     years = module.year_table(films)
     assert years.shape == (1_682, 14) and (years.sum(axis=1) == 1).all()
     assert years[0].argmax() == 11  # 1995 alone
+
+
+def test_auc_is_averaged_over_genres_and_counts_ties_half():
+    rng = np.random.default_rng(0)
+    truth, scores = rng.integers(0, 2, (60, 4)), rng.integers(0, 5, (60, 4))
+    expected = roc_auc_score(truth, scores, average="macro")
+    assert module.mean_auc(truth, scores) == pytest.approx(expected)
+
+
+def test_a_map_shows_films_of_one_group_beside_those_they_resemble():
+    rng = np.random.default_rng(0)
+    group = np.repeat([0, 1, 2], 40)
+    groups = np.eye(3)[group]
+    groups[0] = 1, 1, 0  # of two groups
+    groups[1] = 0  # of none
+    shown = np.arange(120) != 2
+    vectors = np.eye(3)[group] + 0.1 * rng.normal(size=(120, 3))
+    made = module.map_films(vectors, groups, shown)
+    assert made.rows.tolist() == list(range(3, 120))
+    assert made.group.tolist() == group[3:].tolist()
+    assert made.places.shape == (117, 2)
+    assert made.alike > 0.95 and made.chance == pytest.approx(1 / 3, abs=0.02)
 
 
 def test_a_film_is_found_by_a_part_of_its_title():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 from course_tools.bench import recipe
 from course_tools.bench.lesson_08 import fine_tune, read_split
 from course_utils.data import load_sentence_encoder
 from course_utils.errors import DataError
 from course_utils.posts import one_of_each, reveal
-from course_utils.search import nearest, search_scores
+from course_utils.search import nearest, search_scores, seconds_of
 from course_utils.weak_supervision import ABSTAIN
 
 import numpy as np
@@ -27,6 +29,12 @@ def vectors():
     labels = rng.integers(4, size=len(made))
     made[np.arange(len(made)), labels] += 8
     return made / np.linalg.norm(made, axis=1, keepdims=True), labels
+
+
+def test_the_fastest_of_some_calls_is_timed_and_what_came_is_kept():
+    delays = iter((0.05, 0.0, 0.02))
+    seconds, made = seconds_of(lambda: time.sleep(next(delays)) or "found", calls=3)
+    assert 0 <= seconds < 0.02 and made == "found"
 
 
 def test_a_search_is_judged_as_by_counting(vectors):

@@ -31,6 +31,7 @@ import pytest
 
 each_lesson = pytest.mark.parametrize("lesson", NOTEBOOKS, ids=NOTEBOOK_IDS)
 MAX_LINES, MAX_COLUMNS = 25, 88
+MAX_WORDS, MAX_CODE_LINES = 2_500, 450
 
 
 def code(notebook):
@@ -71,6 +72,16 @@ def test_cells_fit_a_screen(lesson):
         lines = cell.source.splitlines()
         assert len(lines) <= MAX_LINES, cell.source
         assert max(map(len, lines), default=0) <= MAX_COLUMNS, cell.source
+
+
+@each_lesson
+def test_a_lesson_is_no_longer_than_promised(lesson):
+    notebook = student(lesson)
+    text = "\n".join(cell.source for cell in prose(notebook))
+    read = re.sub(r"^## Sources\n.*?(?=^## |\Z)", "", text, flags=re.S | re.M)
+    assert len(read.split()) <= MAX_WORDS
+    lines = "\n".join(cell.source for cell in code(notebook)).splitlines()
+    assert sum(bool(line.strip()) for line in lines) <= MAX_CODE_LINES
 
 
 @each_lesson

@@ -9,6 +9,7 @@ from course_utils.word_evaluation import (
     effect_size,
     leanings,
     pair_cosines,
+    permutation_p,
     places,
     spearman,
     unit_rows,
@@ -64,6 +65,17 @@ def test_leanings_are_mean_cosines_and_the_effect_has_a_side():
     np.testing.assert_allclose(leanings(first, left, right), expected, atol=1e-6)
     assert effect_size(np.array([2.0, 2]), np.array([1.0, 1])) == pytest.approx(2)
     assert effect_size(np.array([1.0, 1]), np.array([2.0, 2])) == pytest.approx(-2)
+
+
+def test_p_counts_the_real_division_and_those_that_reach_it():
+    rng = np.random.default_rng(0)
+    first, second = np.array([4.0, 5, 6, 7]), np.array([0.0, 1, 2, 3])
+    # One of the 70 divisions of eight words into four and four reaches the real one.
+    assert permutation_p(first, second, 20_000, rng) == pytest.approx(1 / 70, abs=4e-3)
+    assert permutation_p(second, first, 200, rng) == 1
+    assert permutation_p(first, first, 200, rng) > 0.2
+    assert permutation_p(first + 9, second, 9, rng) >= 0.1
+    assert permutation_p(0.1 * first, 0.1 * first, 500, rng) > 0.4  # ties count
 
 
 def test_word_lists_are_as_long_as_published_and_no_word_stands_twice():

@@ -27,6 +27,7 @@ from course_utils.word_evaluation import (
     effect_size,
     leanings,
     pair_cosines,
+    permutation_p,
     places,
     spearman,
 )
@@ -45,6 +46,7 @@ SETTINGS = {
 }
 VOCABULARY = 30_000
 SEEDS = 3  # at least
+N_DIVISIONS = 10_000  # of a permutation test
 LONG = 20  # epochs of the table that the lesson shows
 OURS = "skip-gram, 5 epochs"
 PINS = Path(__file__).with_name("gensim.txt")
@@ -325,22 +327,12 @@ def _associations(vectors_of_ours: np.ndarray, tests: Tests) -> None:
             lists = [word_list(name, at) for name in names]
             sets = [vectors[[at[word] for word in words]] for words in lists]
             first, second = (leanings(one, *sets[2:]) for one in sets[:2])
-            row.append(
-                f"{effect_size(first, second):.2f} (p = {_chance(first, second):.4f})"
-            )
+            p = permutation_p(first, second, N_DIVISIONS, np.random.default_rng(0))
+            row.append(f"{effect_size(first, second):.2f} (p = {p:.4f})")
             row.append(f"{len(lists[0])} + {len(lists[1])}")
         rows.append(row)
     columns = ["test", "published d", "GloVe d", "words", "skip-gram d", "words there"]
     _keep("09_weat", columns, rows)
-
-
-def _chance(first: np.ndarray, second: np.ndarray, n_draws: int = 10_000) -> float:
-    """Share of random divisions with at least this effect."""
-    rng = np.random.default_rng(0)
-    both = np.concatenate([first, second])
-    drawn = rng.permuted(np.tile(both, (n_draws, 1)), axis=1)[:, : len(first)]
-    reached = drawn.sum(axis=1) >= first.sum() - 1e-6
-    return float((1 + reached.sum()) / (1 + n_draws))
 
 
 def _keep(name: str, columns: list[str], rows: list[list[str]]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from course_utils.checks.core import as_array, exercise, expect_shape, fail
 from course_utils.checks.film_steps import expect_loop, watched
+from course_utils.checks.film_world import expect_honest
 from course_utils.checks.leaks import reached
 from course_utils.evaluation import Interval, paired_bootstrap
 from course_utils.films import (
@@ -166,19 +167,11 @@ def score_films(answer: Answer, features: np.ndarray, seen: np.ndarray) -> str:
     )
     if lead.low <= 0:
         fail(f"{told}, and the interval should lie above 0. {_advice(got[:, ~old])}")
-    # Numbers kept from other cells fit neither these users nor these films.
-    rng = np.random.default_rng(105)
-    people, shelf = (rng.permutation(n) for n in rated.shape)
-    moved = _scores(answer, features[shelf], given[people][:, shelf], old[shelf])
-    back = np.empty_like(moved)
-    back[np.ix_(people, shelf)] = moved
-    again = ndcg(back[:, ~old], nothing, held)
-    if own.mean() - again.mean() > 0.03:
-        fail(
-            f"nDCG@10 is {own.mean():.3f}, but with users and films in another order "
-            f"only {again.mean():.3f}: does score_films read a table of another cell, "
-            "which may know who saw the new films? Use only its arguments."
-        )
+    expect_honest(
+        answer,
+        partial(_scores, answer),
+        lambda scores, liked: ndcg(scores, np.zeros_like(liked), liked),
+    )
     return f"{told}. New films find their viewers by what is written about them."
 
 

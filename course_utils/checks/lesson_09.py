@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -317,162 +318,155 @@ def gradients(center: Any, context: Any, negatives: Any) -> tuple[Any, ...]:
 
 # --- 9.5 -----------------------------------------------------------------------
 
-N_DRAWS, FEW_DRAWS = 20_000, 9
+# Three million cells follow in the lesson: of these, none may take too long.
+MANY_CELLS, LONGEST = 100_000, 2.0
 
 
-def _leanings() -> list[Case]:
-    """Eighths, and powers of two of them: their means are exact in any order."""
-    given = "leanings {} and {}, n_draws = {:,}"
-    high = [1.0, 0.875, 0.75, 0.875, 1.0, 0.75, 0.875, 1.0]
-    wide = [0.125, -0.25, 0.0, 0.25, 0.125, -0.125, 0.0, 0.125]
-    cases: list[Case] = []
-    for first, second, n_draws in (
-        (high, [1 - one for one in high], FEW_DRAWS),
-        ([0.375, 0.125, 0.25, 0.25], [0.125, 0.0, 0.0, 0.25], N_DRAWS),
-        ([0.5, -0.125, 0.25, 0.25], wide, N_DRAWS),
-        ([0.0, 0.125, -0.25, 0.0], [0.25, 0.125, -0.125, 0.125], N_DRAWS),
-    ):
-        cases.append(
-            Case(
-                np.array(first),
-                np.array(second),
-                n_draws,
-                np.random.default_rng(len(cases)),
-                given=given.format(first, second, n_draws),
-            )
-        )
-    return cases
-
-
-def _counted(p: Any, n_draws: int) -> bool:
-    """Whether p is (1 + a count) / (1 + n_draws), up to the rounding of float32."""
-    count = float(p) * (1 + n_draws)
-    return count > 0.5 and abs(count - round(count)) < 0.02
-
-
-def _near(
-    got: Any, expected: Any, first: Any, second: Any, n_draws: int, *_: Any
-) -> bool:
-    if np.ndim(got):
-        return False
-    if not _counted(got, n_draws):
-        return False
-    error = math.sqrt(expected * (1 - expected) / n_draws)
-    return bool(got <= 1 and abs(got - expected) < 5 * error + 2 / n_draws)
-
-
-def _exact(
-    reached: Callable[[float, float], bool], cut: Callable[[int, int], int] = min
-) -> Answer:
-    """Go through all divisions, and count those that reach the difference."""
-
-    def share(first: Any, second: Any, n_draws: int, *_: Any) -> float:
-        both = np.concatenate([first, second])
-        n = cut(len(first), len(both))
-        total, m = both.sum(), len(both) - n
-        observed = first.mean() - second.mean()
-        sums = [sum(c) for c in itertools.combinations(both.tolist(), n)]
-        gaps = [one / n - (total - one) / m for one in sums]
-        chance = float(np.mean([reached(gap, observed) for gap in gaps]))
-        return (1 + chance * n_draws) / (1 + n_draws)
-
-    return share
-
-
-def _with_replacement(first: Any, second: Any, n_draws: int, rng: Any) -> float:
-    both = np.concatenate([first, second])
-    drawn = rng.choice(both, (n_draws, len(both)))
-    gaps = drawn[:, : len(first)].mean(axis=1) - drawn[:, len(first) :].mean(axis=1)
-    return float((1 + np.sum(gaps >= first.mean() - second.mean())) / (1 + n_draws))
-
-
-def _slip_of_p(
-    got: Any, expected: Any, first: Any, second: Any, n_draws: int, *_: Any
-) -> str | None:
-    """Name what the few draws of the first case tell apart."""
-    if np.ndim(got):
-        return None
-    if n_draws == FEW_DRAWS and abs(got - 1 / n_draws) < 1e-6:
-        return "Divide by 1 + n_draws: the real division is one of them."
-    if n_draws == FEW_DRAWS and got == 0:
-        return (
-            "The real division reaches its own difference, so count it too: "
-            "p = (1 + reached) / (1 + n_draws)."
-        )
-    if abs(got - 1 / math.comb(len(first) + len(second), len(first))) < 1e-7:
-        return "You went through all divisions; draw n_draws of them by rng."
-    if min(abs(got - 1), abs(got - 1 / (1 + n_draws))) < 1e-6:
-        return (
-            "All your divisions are the same one. Do not make a generator in the loop: "
-            "use rng, which goes on from draw to draw."
-        )
-    if not _counted(got, n_draws):
-        return (
-            f"With {n_draws:,} random divisions p is a multiple of 1 / {1 + n_draws:,}:"
-            " draw n_draws of them, and return (1 + reached) / (1 + n_draws)."
-        )
-    return None
-
-
-def _uses_rng(answer: Answer) -> None:
-    """Equal generators give equal p; of different ones, not all do."""
-    first, second = np.array([0.5, 0.125, 0.25, 0.0]), np.array([0.25, 0.0, 0.125, 0.0])
-    seeds = 1, 1, 2, 2, 3, 3
-    found = [
-        float(answer(first.copy(), second.copy(), 500, np.random.default_rng(seed)))
-        for seed in seeds
+def _cells() -> list[Case]:
+    rng = np.random.default_rng(95)
+    rows, columns = np.divmod(rng.permutation(24 * 24)[:120], 24)
+    noise = rng.random(24) + 0.2
+    some = np.array([2, 0, 1, 0, 2, 2]), np.array([1, 1, 0, 2, 0, 2])
+    shares = np.array([0.5, 0.3, 0.2])
+    advice = (
+        "Take all from the arguments: `noise` has one number a word, and N is the sum "
+        "of n_met over the cells of a centre."
+    )
+    return [
+        Case(*some, np.array([9, 6, 5, 2, 1, 2]), shares, 2, advice=advice),
+        Case(*some, np.array([1, 4, 5, 40, 7, 3]), shares, 10, advice=advice),
+        Case(
+            *(np.where(rows == 23, 0, rows), columns, rng.integers(1, 50, 120)),
+            noise / noise.sum(),
+            4,
+            given="120 cells of 24 words, of which one is never a centre, and k = 4",
+            advice=advice,
+        ),
     ]
-    if found[::2] != found[1::2] or len(set(found)) == 1:
+
+
+def _scores(
+    true: Callable[..., Any] = lambda n_met, n_pairs: n_met / n_pairs,
+    of: Callable[..., Any] = lambda centers, contexts, n_met: np.bincount(
+        centers, n_met
+    )[centers],
+    false: Callable[..., Any] = lambda noise, centers, contexts: noise[contexts],
+    k: Callable[[int], float] = lambda k: k,
+    last: Callable[[Any], Any] = np.log,
+) -> Answer:
+    """Compute the scores in closed form, with a slip in one of its parts."""
+
+    def computed(
+        centers: Any, contexts: Any, n_met: Any, noise: Any, n_negatives: int
+    ) -> Any:
+        share = true(n_met, of(centers, contexts, n_met))
+        return last(share / (k(n_negatives) * false(noise, centers, contexts)))
+
+    return computed
+
+
+def _contexts_share(
+    centers: Any, contexts: Any, n_met: Any, noise: Any, k: int
+) -> np.ndarray:
+    """Take how often each context was met for the noise."""
+    share = np.bincount(contexts, n_met, len(noise)) / n_met.sum()
+    return _scores()(centers, contexts, n_met, share, k)
+
+
+def _expect_many(answer: Answer) -> None:
+    """Insist on an answer that later cells need not wait for."""
+    rng = np.random.default_rng(96)
+    cells = 250 * np.arange(MANY_CELLS) + rng.integers(250, size=MANY_CELLS)
+    n_met, noise = rng.integers(1, 9, MANY_CELLS), np.full(5_000, 1 / 5_000)
+    start = time.process_time()
+    answer(*np.divmod(cells, 5_000), n_met, noise, 5)
+    spent = time.process_time() - start
+    if spent > LONGEST:
         fail(
-            "Draw the divisions by `rng`, the argument: two generators with the same "
-            "seed have to give the same p, other seeds another."
+            f"The scores are right, but {MANY_CELLS:,} cells took {spent:.1f} s, and "
+            "three million follow: np.bincount(centers, n_met) adds up the pairs of "
+            "all centres at once."
         )
 
 
 @reference(
     "9.5",
     hints=[
-        "Join both lists, shuffle, and cut at the old place: one random division. The "
-        "standard deviation is the same in all of them, so the difference of the means "
-        "is enough.",
-        "In a loop over `range(n_draws)`: `mixed = rng.permutation(both)`; compare "
-        "`mixed[:n].mean() - mixed[n:].mean()` with the real difference. Equal counts "
-        "as reached.",
-        "`return (1 + reached) / (1 + n_draws)`, where `reached` counts the divisions "
-        "whose difference is at least the real one.",
+        "d/ds of −log σ(s) is σ(s) − 1, and of −log σ(−s) it is σ(s). Set the sum of "
+        "both parts, with their factors, to 0, and solve for s.",
+        "n (1 − σ) = k N q σ, where n = n_met, N is the centre's sum of n_met, and q "
+        "the context's noise. So σ / (1 − σ), which is exp(s), is n / (k N q).",
+        "`n_center = np.bincount(centers, n_met)` adds up the pairs of each centre; "
+        "then `np.log(n_met / (k * n_center[centers] * noise[contexts]))`.",
     ],
-    cases=_leanings,
+    cases=_cells,
     mistakes={
-        "The question has a side: count differences at least as large, not those that "
-        "are as far from 0 on either side.": _exact(
-            lambda gap, observed: abs(gap) >= abs(observed)
+        "The k is missing: each pair brings k negatives.": _scores(k=lambda k: 1),
+        "The k is on the wrong side: more negatives make the score smaller.": _scores(
+            k=lambda k: 1 / k
         ),
-        "You counted the divisions that fall short; count those that reach it.": (
-            _exact(lambda gap, observed: gap < observed),
-            _exact(lambda gap, observed: gap <= observed),
+        "k is an argument, here {k}; you used 5.": _scores(k=lambda k: 5),
+        "You counted the centre's cells, not its pairs: `np.bincount(centers, n_met)` "
+        "adds up n_met.": _scores(
+            of=lambda centers, contexts, n_met: np.bincount(centers)[centers]
         ),
-        "A division uses each word once: rng.permutation, not rng.choice.": (
-            _with_replacement
+        "N is the number of the centre's own pairs, not that of all pairs.": _scores(
+            of=lambda centers, contexts, n_met: n_met.sum()
         ),
-        "A division that gives exactly the same difference has reached it: >=.": _exact(
-            lambda gap, observed: gap > observed
+        "N adds up the pairs of the centre; you added up those of the context.": (
+            _scores(
+                of=lambda centers, contexts, n_met: np.bincount(contexts, n_met)[
+                    contexts
+                ]
+            )
         ),
-        "Cut where the first list ends, at len(first), not in the middle.": _exact(
-            lambda gap, observed: gap >= observed, lambda n, size: size // 2
+        "Divide by N, the number of the centre's pairs.": _scores(
+            of=lambda centers, contexts, n_met: 1
+        ),
+        "Negatives are drawn as contexts: noise[contexts], not noise[centers].": (
+            _scores(false=lambda noise, centers, contexts: noise[centers])
+        ),
+        "Negatives are drawn from `noise`, not as often as contexts were met.": (
+            _contexts_share
+        ),
+        "The noise has no part in it: a context that is drawn often as a negative "
+        "needs more meetings.": _scores(false=lambda noise, centers, contexts: 1),
+        "Keep scores below 0: lesson 01 cut them off, the loss does not.": _scores(
+            last=lambda odds: np.maximum(0, np.log(odds))
+        ),
+        "That is exp(s); take its logarithm.": _scores(last=lambda odds: odds),
+        "That is σ(s), the share of true ones in the cell; solve for s.": _scores(
+            last=lambda odds: odds / (1 + odds)
+        ),
+        "The sign is reversed: more meetings need a larger score.": _scores(
+            last=lambda odds: -np.log(odds)
+        ),
+        "The logarithm is the natural one, np.log.": (
+            _scores(last=np.log2),
+            _scores(last=np.log10),
         ),
     },
-    slip=_slip_of_p,
-    then=_uses_rng,
-    accepts=_near,
-    passed="p is how often chance alone does as much. It says whether there is an "
-    "effect, not how large it is.",
-    atol=8e-3,  # a share of random divisions varies that much from draw to draw
+    then=_expect_many,
+    passed="At these scores the expected gradient is 0: training walks towards numbers "
+    "that counts alone give.",
+    atol=1e-5,
 )
-def permutation_p(
-    first: np.ndarray, second: np.ndarray, n_draws: int, rng: np.random.Generator
-) -> float:
-    """Count in all divisions, where the lesson draws some."""
-    return _exact(lambda gap, observed: gap >= observed)(first, second, n_draws)
+def best_scores(
+    centers: np.ndarray,
+    contexts: np.ndarray,
+    n_met: np.ndarray,
+    noise: np.ndarray,
+    k: int,
+) -> np.ndarray:
+    """Halve the interval in which the derivative of the loss changes its sign."""
+    pairs = [n_met[centers == center].sum() for center in centers]
+    false = k * np.array(pairs) * noise[contexts]
+    low, high = np.full((2, len(centers)), [[-40.0], [40.0]])
+    for _ in range(60):
+        middle = (low + high) / 2
+        uphill = false * _sigmoid(middle) - n_met * _sigmoid(-middle) > 0
+        low, high = np.where(uphill, low, middle), np.where(uphill, middle, high)
+    return (low + high) / 2
 
 
 # --- 9.6 -----------------------------------------------------------------------

@@ -379,66 +379,198 @@ def bpr_loss(user: Any, liked: Any, other: Any, decay: float) -> float:
     return float(_bpr(user, liked, other, decay))
 
 
-def _known() -> list[Case]:
-    made = []
-    for seed, n_users, n_films, k in ((7, 6, 5, 2), (8, 40, 9, 3)):
-        seen = _seen(seed, n_users, n_films)
-        seen[:, :k] = np.maximum(seen[:, :k], 1 - seen[:, :k].max(axis=1)[:, None])
-        rng = np.random.default_rng(seed)
-        rows = [np.flatnonzero(row) for row in seen]
-        known = np.array([rng.choice(row, k, replace=len(row) < k) for row in rows])
-        given = f"{n_users} users of {n_films} films, {k} films known of each"
-        made.append(Case(seen, known, given=given))
-    return made
+def _spaces() -> list[Case]:
+    rng = np.random.default_rng(106)
+    small, wide = rng.normal(size=(6, 3)), 0.2 * rng.normal(size=(40, 9))
+    around = rng.normal(size=(30, 4))
+    around /= np.linalg.norm(around, axis=1, keepdims=True)
+    asked, given = rng.normal(size=(3, 4)), "items of one length"
+    return [
+        Case(small, rng.normal(size=(4, 3))),
+        Case(
+            wide.astype(np.float32),
+            rng.normal(size=(7, 9)).astype(np.float32),
+            given="40 short items and 7 long queries, in float32",
+        ),
+        Case(5 * rng.normal(size=(4, 4)), rng.normal(size=(5, 4))),
+        Case(rng.normal(size=(1, 2)), rng.normal(size=(3, 2)), given="a single item"),
+        Case(around, asked, given=given),
+        Case(
+            around.astype(np.float32),
+            asked.astype(np.float32),
+            given=f"{given}, in float32",
+        ),
+    ]
+
+
+Number = Callable[[Any, Any], Any]
+
+
+def _largest(table: Any) -> Any:
+    return np.linalg.norm(table, axis=1).max()
+
+
+def _missing(table: Any, most: Any) -> Any:
+    """Root of what each row's squared length lacks."""
+    return np.sqrt(most**2 - (table**2).sum(axis=1))
+
+
+def _zeros(items: Any, queries: Any) -> Any:
+    return np.zeros(len(queries))
+
+
+def _widened(
+    of_items: Number = lambda items, queries: _missing(items, _largest(items)),
+    of_queries: Number = _zeros,
+) -> Answer:
+    """Add one number to each row, by one rule or another."""
+    return lambda items, queries: (
+        np.c_[items, of_items(items, queries)],
+        np.c_[queries, of_queries(items, queries)],
+    )
+
+
+def _unit(table: Any) -> Any:
+    return table / np.linalg.norm(table, axis=1, keepdims=True)
+
+
+def _far(items: Any, queries: Any) -> np.ndarray:
+    """Squared distance of each query to each item."""
+    apart = np.asarray(queries, float)[:, None] - np.asarray(items, float)
+    return (apart**2).sum(axis=2)
+
+
+def _as_far(got: Any, expected: Any, items: Any, queries: Any) -> bool:
+    """Whether distances are those that products give, wherever the column stands."""
+    if [part.shape for part in got] != [part.shape for part in expected]:
+        return False
+    # Infinite or missing numbers compare as different.
+    return np.allclose(_far(*got), _far(*expected), 1e-4, 1e-5 * _largest(items) ** 2)
+
+
+def _lengths(got: Any, expected: Any, items: Any, queries: Any) -> str | None:
+    if [part.shape for part in got] != [part.shape for part in expected]:
+        return None
+    most, before = _largest(items), np.linalg.norm(items, axis=1)
+    lost = ~np.isfinite(got[0]).all(axis=1)
+    if lost.any() and np.allclose(before[lost], most, rtol=1e-5):
+        return (
+            "Rounding left less than 0 under the root of the longest items: take M² "
+            "and |q|² from the same squares, or np.maximum(…, 0) before the root."
+        )
+    if lost.any() or not np.isfinite(got[1]).all():
+        return (
+            "Some numbers are not finite. What stands under the root is not below 0 if "
+            "M is the largest length of all items."
+        )
+    lengths = np.linalg.norm(got[0], axis=1)
+    if not np.allclose(lengths, lengths[0], rtol=1e-4):
+        return (
+            "With the new number all items should have one length, M; yours are from "
+            f"{lengths.min():.3g} to {lengths.max():.3g} long."
+        )
+    if not np.isclose(lengths[0], most, rtol=1e-4):
+        return (
+            f"All items are {lengths[0]:.3g} long now; M, the largest length of an "
+            f"item before, is {most:.3g}."
+        )
+    return None
+
+
+def _expect_the_ten(answer: Answer) -> None:
+    """Compare the ten nearest with the ten largest products, in many rows."""
+    rng = np.random.default_rng(107)
+    items = rng.normal(size=(2_000, 16)) * rng.random((2_000, 1))
+    queries = rng.normal(size=(50, 16))
+    top = np.argsort(-queries @ items.T, axis=1)[:, :10]
+    told = [np.asarray(part, float) for part in answer(items.copy(), queries.copy())]
+    near = np.argsort(_far(*told), axis=1)[:, :10]
+    if (same := np.mean(near[:, :, None] == top[:, None]) * 10) < 1:
+        fail(
+            f"Of the ten largest products among 2,000 items, {same:.0%} are among the "
+            "ten nearest, not all: are numbers rounded on the way?"
+        )
 
 
 @reference(
     "10.6",
     hints=[
-        "For one user: take the columns of the films that are known, and count the "
-        "rows of users who have a 1 in all of them.",
-        "`seen[:, films].all(axis=1)` says who has seen all of `films`.",
-        "`np.array([seen[:, films].all(axis=1).sum() for films in known])`",
+        "The squared length of each item is `(items**2).sum(axis=1)`; the largest of "
+        "them is M².",
+        "`np.sqrt(squares.max() - squares)` is the new column of the items; that of "
+        "the queries holds zeros. `np.c_[table, column]` puts a column behind a table.",
+        "`squares = (items**2).sum(axis=1)`, then `return np.c_[items, "
+        "np.sqrt(squares.max() - squares)], np.c_[queries, np.zeros(len(queries))]`.",
     ],
-    cases=_known,
+    cases=_spaces,
     mistakes={
-        "You counted who has seen any of the films; I asked for all of them.": (
-            lambda seen, known: np.array([seen[:, f].any(axis=1).sum() for f in known])
+        "A query gets 0, no number of its own: else the items' new numbers count in "
+        "its distances, and the order changes.": (
+            _widened(of_queries=lambda i, q: _missing(q, _largest(i))),
+            _widened(of_queries=lambda i, q: _missing(q, _largest(q))),
+            _widened(of_queries=lambda i, q: np.ones(len(q))),
+            _widened(of_queries=lambda i, q: np.full(len(q), _largest(i))),
         ),
-        "Count the user too: who is alone has 1, not 0.": (
-            lambda seen, known: _matches(seen, known) - 1
+        "The queries have no new column; theirs holds zeros.": lambda items, queries: (
+            _widened()(items, queries)[0],
+            queries,
         ),
-        "Those are viewings of the films, added up; count users who have all.": (
-            lambda seen, known: np.array([seen[:, f].sum() for f in known])
+        "M is one number, the largest length of all items. With each item's own "
+        "length nothing is left under the root.": _widened(
+            lambda i, q: np.zeros(len(i))
         ),
-        "That says who has seen them; count them for each user.": (
-            lambda seen, known: np.array([seen[:, f].all(axis=1) for f in known])
+        "Those are vectors of length 1: the nearest have the largest cosine then, not "
+        "the largest product.": (
+            lambda items, queries: (_unit(items), _unit(queries)),
+            lambda items, queries: _widened()(_unit(items), _unit(queries)),
+            lambda items, queries: _widened()(_unit(items), queries),
         ),
-        "Only the first two of the films were used; take all that are known.": (
-            lambda seen, known: _matches(seen, known[:, :2])
+        "M is the largest length of an item; the queries have no part in it.": (
+            _widened(lambda i, q: _missing(i, _largest(q))),
+            _widened(lambda i, q: _missing(i, _largest(np.vstack([i, q])))),
         ),
-        "That is the share of users; count them.": (
-            lambda seen, known: np.array([seen[:, f].all(axis=1).mean() for f in known])
+        "M is the largest length of an item, not the largest number of the table.": (
+            _widened(lambda i, q: _missing(i, i.max())),
+            _widened(lambda i, q: _missing(i, np.abs(i).max())),
         ),
-        "Ask of each user whether all films were seen: `.all(axis=1)`.": (
-            lambda seen, known: np.array([seen[:, f].all(axis=0).sum() for f in known])
+        "Your M is the length of the whole table. The order is right with it too, but "
+        "M is the largest length of one item.": _widened(
+            lambda i, q: _missing(i, np.linalg.norm(i))
         ),
-        "I asked for counts, not for who is alone.": (
-            lambda seen, known: (_matches(seen, known) == 1).astype(int)
+        "M is the largest length, not the mean: with less, some items have nothing "
+        "left under the root.": _widened(
+            lambda i, q: _missing(i, np.linalg.norm(i, axis=1).mean())
+        ),
+        "The root is missing: the squares of a row have to add up to M².": _widened(
+            lambda i, q: _missing(i, _largest(i)) ** 2
+        ),
+        "Square both lengths before you subtract: M² − |q|².": (
+            _widened(lambda i, q: np.sqrt(_largest(i) - np.linalg.norm(i, axis=1))),
+            _widened(lambda i, q: _largest(i) - np.linalg.norm(i, axis=1)),
+        ),
+        "That is the item's own length; what it lacks is √(M² − |q|²).": (
+            _widened(lambda i, q: np.linalg.norm(i, axis=1)),
+            _widened(lambda i, q: (i**2).sum(axis=1)),
+        ),
+        "Subtract |q|² from M²; you added it.": _widened(
+            lambda i, q: np.sqrt(_largest(i) ** 2 + (i**2).sum(axis=1))
         ),
     },
-    passed="A list of things is a name, once it is long enough that nobody else has "
-    "it.",
+    accepts=_as_far,
+    slip=_lengths,
+    then=_expect_the_ten,
+    advice="One new number a row: lengths of rows are sums along axis=1.",
+    passed="The ten nearest items of each query now are the ten with the largest "
+    "product, so an index that knows distances alone will do.",
 )
-def matches(seen: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Compare sets."""
-    return _matches(seen, known)
-
-
-def _matches(seen: np.ndarray, known: np.ndarray) -> np.ndarray:
-    lists = [set(np.flatnonzero(row).tolist()) for row in seen]
-    wanted = [set(films.tolist()) for films in known]
-    return np.array([sum(one <= other for other in lists) for one in wanted])
+def to_euclidean(
+    items: np.ndarray, queries: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Take the difference of squares as a product."""
+    lengths = np.linalg.norm(items.astype(float), axis=1)
+    most = lengths.max()
+    missing = np.sqrt((most - lengths) * (most + lengths))
+    return np.c_[items, missing], np.pad(queries, ((0, 0), (0, 1)))
 
 
 summary = summary_of(__name__, look_back="Ten lessons, one table")

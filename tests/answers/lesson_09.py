@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
 from tests.answers import Answers
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
@@ -151,42 +150,46 @@ def shuffled_contexts(model, centers, contexts, *given):
     trained(model, centers, contexts[torch.randperm(len(contexts))], *given)
 
 
-def p_by_loop(first, second, n_draws, rng):
-    both = np.r_[first, second]
-    gaps = np.empty(n_draws)
-    for draw in range(n_draws):
-        rng.shuffle(both)
-        gaps[draw] = both[: len(first)].mean() - both[len(first) :].mean()
-    return (1 + np.sum(gaps >= first.mean() - second.mean())) / (1 + n_draws)
+def scores_by_loop(centers, contexts, n_met, noise, k):
+    pairs = {}
+    for center, met in zip(centers.tolist(), n_met.tolist(), strict=True):
+        pairs[center] = pairs.get(center, 0) + met
+    return [
+        float(np.log(met) - np.log(pairs[center]) - np.log(noise[context]) - np.log(k))
+        for center, context, met in zip(
+            centers.tolist(), contexts.tolist(), n_met.tolist(), strict=True
+        )
+    ]
 
 
-def sums_by_table(first, second, n_draws, rng):
-    both = np.tile(np.r_[first, second], (n_draws, 1))
-    return rng.permuted(both, axis=1)[:, : len(first)].sum(axis=1)
+def scores_by_pandas(centers, contexts, n_met, noise, k):
+    table = pd.DataFrame({"center": centers, "met": n_met})
+    share = table["met"] / table.groupby("center")["met"].transform("sum")
+    return np.log(share) - np.log(k * pd.Series(noise)[contexts].to_numpy())
 
 
-def p_by_table(first, second, n_draws, rng):
-    reached = np.sum(sums_by_table(first, second, n_draws, rng) >= first.sum())
-    return np.float32((1 + reached) / (1 + n_draws))
+def scores_by_newton(centers, contexts, n_met, noise, k):
+    """Go down the loss itself, from 0."""
+    pairs = np.zeros(len(noise))
+    np.add.at(pairs, centers, n_met)
+    false, score = k * pairs[centers] * noise[contexts], np.zeros(len(centers))
+    for _ in range(100):
+        chance = 1 / (1 + np.exp(-score))
+        slope = false * chance - n_met * (1 - chance)
+        step = slope / ((false + n_met) * chance * (1 - chance))
+        score = score - np.clip(step, -1, 1)
+    return torch.tensor(score)
 
 
-def p_by_choice(first, second, n_draws, rng):
-    both, reached = np.r_[first, second], 1
-    for _ in range(n_draws):
-        chosen = rng.choice(len(both), len(first), replace=False)
-        rest = np.delete(both, chosen)
-        reached += both[chosen].mean() - rest.mean() >= first.mean() - second.mean()
-    return reached / (1 + n_draws)
+WORD_COUNTS = np.array([9, 4, 7] * 8)
 
 
-def p_without_the_real_one(first, second, n_draws, rng):
-    return np.mean(sums_by_table(first, second, n_draws, rng) >= first.sum())
-
-
-def p_exact(first, second, n_draws, rng):
-    both = np.r_[first, second]
-    sums = np.array([sum(some) for some in combinations(both, len(first))])
-    return np.mean(sums >= first.sum())
+def scores_cell_by_cell(centers, contexts, n_met, noise, k):
+    made = []
+    for center, context, met in zip(centers, contexts, n_met, strict=True):
+        pairs = sum(n_met[centers == center])
+        made.append(np.log(met / (k * pairs * noise[context])))
+    return np.array(made)
 
 
 def without_by_torch(table, direction):
@@ -313,29 +316,15 @@ ANSWERS = {
             ),
         ],
     ),
-    "permutation_p": Answers(
-        right=[p_by_loop, p_by_table, p_by_choice],
+    "best_scores": Answers(
+        right=[scores_by_loop, scores_by_pandas, scores_by_newton],
         wrong=[
-            (lambda first, second, *_: first.mean() - second.mean(), "I expected"),
-            (lambda *given: np.array([p_by_table(*given)] * 2), "one number"),
-            (p_exact, "all divisions"),
-            (p_without_the_real_one, "count it too"),
-            (lambda a, b, n, rng: p_by_loop(a, b, n, rng) * (1 + n) / n, "1 + n_draws"),
-            (lambda a, b, n, rng: p_by_table(a, b, 1_000, rng), "draw n_draws"),
-            (
-                lambda a, b, n, rng: p_by_table(a, b, n, np.random.default_rng()),
-                "by `rng`",
-            ),
-            (
-                lambda a, b, n, rng: p_by_table(a, b, n, np.random.default_rng(0)),
-                "by `rng`",
-            ),
-            (
-                lambda a, b, n, rng: (
-                    (1 + n * (sums_by_table(a, b, 1, rng)[0] >= a.sum())) / (1 + n)
-                ),
-                "the same one",
-            ),
+            (scores_cell_by_cell, "three million follow"),
+            (lambda *given: scores_by_pandas(*given)[:3], "shape"),
+            (lambda c, x, n, noise, k: scores_by_loop(c, x, n, noise, 5), "you used 5"),
+            (lambda c, x, n, noise, k: np.log(n / noise / k), "one number a word"),
+            (lambda c, x, n, noise, k: np.log(n / k / WORD_COUNTS[c]), "the arguments"),
+            (lambda *given: None, "return"),
         ],
     ),
     "without_direction": Answers(

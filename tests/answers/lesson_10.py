@@ -325,6 +325,36 @@ def with_columns(features, seen, old):
     return by_sklearn(globals()["COLUMNS"], seen, old)
 
 
+def with_more_columns(features, seen, old):
+    """Put a table of another cell beside the features."""
+    return by_sklearn(np.c_[features, COLUMNS], seen, old)
+
+
+def with_some_columns(features, seen, old):
+    """Fill that table up with zeros where it is too short."""
+    rows = np.zeros((len(features), COLUMNS.shape[1]))
+    rows[: len(COLUMNS)] = COLUMNS[: len(features)]
+    return by_sklearn(rows, seen, old)
+
+
+def of_one_size(features, seen, old):
+    return by_sklearn(features, seen, old)[:, np.arange(1682)]
+
+
+def of_all_films(features, seen, old):
+    return by_sklearn(features, seen, np.ones_like(old))
+
+
+def of_the_first_films(features, seen, old):
+    return by_sklearn(features, seen, np.arange(len(old)) < old.sum())
+
+
+def standardised(features, seen, old):
+    """Know the new films' features, but learn from the old ones alone."""
+    std = np.maximum(features.std(axis=0), 1e-6)
+    return by_sklearn((features - features.mean(axis=0)) / std, seen, old)
+
+
 def _columns():
     _, films, _ = load_movielens()
     return 2 * np.hstack([genre_table(films)[0], year_table(films)])
@@ -337,16 +367,51 @@ def on_texts(function):
     return function, features(), ratings()[0]
 
 
-def by_products(seen, known):
-    counts = np.zeros((len(known), seen.shape[1]))
-    for row, films in zip(counts, known, strict=True):
-        row[films] = 1
-    return (seen @ counts.T == counts.sum(axis=1)).sum(axis=0)
+def widened_by_torch(items, queries):
+    items, queries = torch.tensor(items), torch.tensor(queries)
+    lengths = items.norm(dim=1)
+    missing = (lengths.max() ** 2 - lengths**2).clamp(min=0).sqrt()
+    parts = (items, missing), (queries, queries.new_zeros(len(queries)))
+    return tuple(torch.cat([rows, one[:, None]], dim=1) for rows, one in parts)
 
 
-def by_sets(seen, known):
-    have = [set(np.flatnonzero(row)) for row in seen]
-    return [sum(set(films) <= one for one in have) for films in known]
+def widened_row_by_row(items, queries):
+    most = max(sum(x * x for x in row) for row in items)
+    rows = [[*row, max(0, most - sum(x * x for x in row)) ** 0.5] for row in items]
+    return np.array(rows), np.array([[*row, 0] for row in queries])
+
+
+def widened_in_front(items, queries):
+    """The new column stands first, and is negative: all distances are the same."""
+    squares = np.einsum("nd,nd->n", items, items)
+    missing = -np.sqrt(squares.max() - squares)
+    return [np.c_[missing, items], np.c_[0 * queries[:, :1], queries]]
+
+
+def widened_by_columns(items, queries):
+    lengths = np.linalg.norm(items, axis=0)
+    missing = np.sqrt(lengths.max() ** 2 - lengths**2)
+    return np.c_[items, missing], np.c_[queries, np.zeros(len(queries))]
+
+
+def widened_with_rounding(items, queries):
+    """Lose the longest items to rounding, where M² and |q|² are computed apart."""
+    items = items.astype(float)
+    squares = (items**2).sum(axis=1) * (1 + 1e-15)
+    missing = np.sqrt(np.linalg.norm(items, axis=1).max() ** 2 - squares)
+    return np.c_[items, missing], np.c_[queries, np.zeros(len(queries))]
+
+
+def widened_by_a_median(items, queries):
+    squares = (items**2).sum(axis=1)
+    missing = np.sqrt(np.median(squares) - squares)
+    return np.c_[items, missing], np.c_[queries, np.zeros(len(queries))]
+
+
+def rounded(items, queries):
+    """Keep whole numbers where there are many rows."""
+    made = widened_by_torch(items, queries)
+    return [part.round() if len(items) > 1_000 else part for part in made]
 
 
 ANSWERS = {
@@ -420,15 +485,20 @@ ANSWERS = {
         solution=with_parts,
     ),
     "score_films": Answers(
-        right=[on_texts(by_sklearn), on_texts(by_neighbours)],
+        right=[on_texts(one) for one in (by_sklearn, by_neighbours, standardised)],
         wrong=[
             (on_texts(answer), words)
             for answer, words in (
                 (lambda features, seen, old: by_sklearn(features, seen, old).T, "rows"),
                 (at_random, "lie above 0"),
                 (that_knows, "reads `EVERYTHING`"),
-                (that_kept, "another order"),
-                (with_columns, "another order"),
+                (that_kept, "300 other users"),
+                (with_columns, "300 other users"),
+                (with_more_columns, "arguments alone, not `COLUMNS`"),
+                (with_some_columns, "easy to tell by their features"),
+                (of_one_size, "sizes from the arguments"),
+                (of_all_films, "learns from new films too"),
+                (of_the_first_films, "learns from new films too"),
                 (
                     lambda features, seen, old: by_sklearn(features, seen, old) > 0.1,
                     "booleans",
@@ -443,11 +513,33 @@ ANSWERS = {
         ],
         solution=on_texts,
     ),
-    "matches": Answers(
-        right=[by_products, by_sets],
+    "to_euclidean": Answers(
+        right=[widened_by_torch, widened_row_by_row, widened_in_front],
         wrong=[
-            (lambda seen, known: 2 * by_products(seen, known), "i expected"),
-            (lambda seen, known: by_products(seen, known)[:3], "shape"),
+            (
+                lambda items, queries: widened_row_by_row(items, queries)[0],
+                "expected 2",
+            ),
+            (lambda items, queries: None, "return"),
+            (widened_by_columns, "along axis=1"),
+            (widened_with_rounding, "from the same squares"),
+            (widened_by_a_median, "not below 0 if M is"),
+            (rounded, "rounded on the way"),
+            (
+                lambda items, queries: widened_row_by_row(items, queries)[::-1],
+                "shape",
+            ),
+            (
+                lambda items, queries: widened_row_by_row(2 * items, queries),
+                "M, the largest length",
+            ),
+            (
+                lambda items, queries: (
+                    np.c_[items, np.arange(len(items))],
+                    np.c_[queries, np.zeros(len(queries))],
+                ),
+                "should have one length",
+            ),
         ],
     ),
 }
