@@ -80,6 +80,22 @@ def test_an_error_in_the_answer_names_its_own_line():
         double(halves)
 
 
+def test_an_error_in_a_function_of_another_cell_names_the_line_that_called_it(
+    tmp_path,
+):
+    made = {}
+    for name, text in {
+        "given": "def given(x):\n    return x.missing\n",
+        "answer": "def answer(x):\n    return given(x) + 1\n",
+    }.items():
+        cell = tmp_path / f"{name}.py"
+        cell.write_text(text)
+        exec(compile(text, str(cell), "exec"), made)
+    check = exercise("1.1", hints=["", ""])(lambda answer: answer(3))
+    with pytest.raises(ExerciseError, match=r"return given\(x\) \+ 1"):
+        check(made["answer"])
+
+
 def test_an_error_inside_a_library_names_the_line_that_called_it():
     def stacks(number):
         return np.concatenate([])
@@ -252,12 +268,16 @@ def test_of_two_values_the_wrong_one_is_told():
     with pytest.raises(ExerciseError, match="returned 3 values; I expected 2"):
         check(lambda a: a)
     with pytest.raises(
-        ExerciseError, match=r"2.16025 as value 2, .* returned 2.1602\."
+        ExerciseError, match=r"2.16025 as the second value, .* returned 2.1602\."
     ):
         check(lambda a: (a.mean(), a.std().round(4)))
-    with pytest.raises(ExerciseError, match="2.16 as value 2, your .* returned None"):
+    with pytest.raises(
+        ExerciseError, match="2.16 as the second value, your .* returned None"
+    ):
         check(lambda a: (a.mean(), None))
-    with pytest.raises(ExerciseError, match=r"one number as value 1, .* shape \(3,\)"):
+    with pytest.raises(
+        ExerciseError, match=r"one number as the first value, .* shape \(3,\)"
+    ):
         check(lambda a: (a, a[:2]))
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from course_tools.bench import recipe
 from course_utils.checks.surname_networks import kept_names
+from tests.lessons import LESSONS, solution
 
 import pytest
 import torch
 
+CALL = " load_surnames("
 NAMES = ["Li", "Nova", "Novak", "Novakovic", "Papadopoulos", "O Brien"]
 
 
@@ -94,3 +96,10 @@ def test_no_name_of_the_lesson_is_one_that_exercise_6_6_is_judged_on(lesson):
     parts = lesson["split_names"]("faker")
     assert not judged & {name.casefold() for names, _ in parts for name in names}
     assert len(kept) > 1_000
+    # Only split_names reads the half that they belong to.
+    (lesson_06,) = (one for one in LESSONS if one.number == 6)
+    cells = [cell.source for cell in solution(lesson_06).cells]
+    loads = [line for text in cells for line in text.splitlines() if CALL in line]
+    assert [line for line in loads if not line.endswith("[0]")] == [
+        "    (x_train, y_train), (x_test, y_test) = load_surnames(source)"
+    ]

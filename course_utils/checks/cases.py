@@ -34,6 +34,7 @@ Wrong = Callable[..., Any]
 
 # The largest array of one axis that a message lists.
 LISTED = 12
+ORDINALS = ("first", "second", "third", "fourth", "fifth")
 
 
 class Case:
@@ -77,6 +78,7 @@ class _Task:
     mistakes: tuple[Mistake, ...]
     slip: Callable[..., str | None] | None
     accepts: Callable[..., bool] | None
+    first: Callable[[Any], object] | None
     then: Callable[[Any], object] | None
     advice: str
     exact: bool
@@ -87,6 +89,8 @@ class _Task:
         return self.function.__name__
 
     def run(self, answer: Any) -> str:
+        if self.first is not None:
+            self.first(answer)
         trials: list[Trial] = []
         wrong: Trial | None = None
         for case in self.cases():
@@ -219,6 +223,7 @@ def reference(
     mistakes: Mapping[str, Wrong | tuple[Wrong, ...]] | None = None,
     slip: Callable[..., str | None] | None = None,
     accepts: Callable[..., bool] | None = None,
+    first: Callable[[Any], object] | None = None,
     then: Callable[[Any], object] | None = None,
     advice: str = "",
     exact: bool = False,
@@ -247,8 +252,9 @@ def reference(
     accepts : callable, optional
         ``accepts(got, expected, *arguments)`` says what is right, where that is not
         equality up to rounding.
-    then : callable, optional
-        ``then(answer)`` looks at what cases cannot tell, and calls `fail`.
+    first, then : callable, optional
+        ``first(answer)`` looks at what would make cases name a wrong cause, and
+        ``then(answer)`` at what cases cannot tell, and calls `fail`.
     advice : str, optional
         Added where the answer stops with an error of its own; as `mistakes`, it may
         name arguments.
@@ -271,7 +277,17 @@ def reference(
             for one in (wrong if isinstance(wrong, tuple) else (wrong,))
         )
         task = _Task(
-            function, cases, passed, listed, slip, accepts, then, advice, exact, atol
+            function=function,
+            cases=cases,
+            passed=passed,
+            mistakes=listed,
+            slip=slip,
+            accepts=accepts,
+            first=first,
+            then=then,
+            advice=advice,
+            exact=exact,
+            atol=atol,
         )
         return Check(function, number, hints, task.run, listed)
 
@@ -347,7 +363,7 @@ def _difference(trial: Trial, agree: Callable[[Any, Any], bool]) -> str:
         same = [agree(*pair) for pair in zip(expected, got, strict=True)]
         number = same.index(False) if False in same else 0
         expected, got = expected[number], got[number]
-        which = f" as value {number + 1}"
+        which = f" as the {ORDINALS[number]} value" if number < len(ORDINALS) else ""
     wanted, came = _told_apart(expected, got)
     return (
         f"For {trial.given} I expected {wanted}{which}, your function returned {came}."

@@ -160,7 +160,8 @@ class Check:
             told = f"{self.number} {error} {_told_of_change(changed)}".rstrip()
             raise type(error)(told) from None
         except Exception as error:
-            stopped = _what_stopped(error, self._function.__code__)
+            first = answer[0] if answer else None
+            stopped = _what_stopped(error, self._function.__code__, first)
             told = f"{self.number} {stopped} {_told_of_change(changed)}".rstrip()
             raise ExerciseError(told) from None
         if changed:
@@ -468,8 +469,11 @@ def _last_words(text: str) -> str:
     return kept if len(kept) <= LONGEST else f"{kept[: LONGEST - 1]}…"
 
 
-def _what_stopped(error: Exception, check: CodeType) -> str:
-    """Name the student's own line that raised, not one of ours or a library's."""
+def _what_stopped(error: Exception, check: CodeType, answer: Any) -> str:
+    """Name the student's own line that raised, not one of ours or a library's.
+
+    Where the answer called a function of another cell, the line of the answer.
+    """
     own = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -480,5 +484,8 @@ def _what_stopped(error: Exception, check: CodeType) -> str:
     reason = ". ".join([reason.rstrip("."), *getattr(error, "__notes__", ())])
     if not own:
         return f"Your answer could not be called as the exercise asks. {reason}"
+    code = getattr(getattr(answer, "__wrapped__", answer), "__code__", None)
+    cell = getattr(code, "co_filename", None)
+    own = [frame for frame in own if frame.filename == cell] or own
     line = own[-1].line or linecache.getline(own[-1].filename, own[-1].lineno or 0)
     return f"Your code stopped in line {own[-1].lineno} of its cell, `{line}`. {reason}"

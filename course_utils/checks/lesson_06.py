@@ -9,13 +9,14 @@ from itertools import zip_longest
 from typing import Any
 
 from course_utils.checks.cases import Case, reference
-from course_utils.checks.core import as_array, fail
+from course_utils.checks.core import as_array, fail, kind
 from course_utils.checks.summary import summary_of
-from course_utils.checks.surname_networks import blend, set_aside, train
+from course_utils.checks.surname_networks import blend, set_aside
+from course_utils.checks.surname_training import train
 
 import numpy as np
 
-# Checks of 6.3 and 6.6, and the names of 6.6, come from a module of their own.
+# Checks of 6.3 and 6.6, and the names of 6.6, come from modules of their own.
 __all__ = ["blend", "set_aside", "train"]
 Answer = Callable[..., Any]
 FAULTS = {
@@ -49,10 +50,24 @@ def _slip(edit: Any = lambda row, zeros: row, spell: Any = str, short: int = 0) 
     return vectorised
 
 
-def _expect_int_lengths(answer: Answer) -> None:
-    lengths = as_array("vectorise", answer(["Li"], {"l": 4, "i": 5})[1])
+def _expect_whole_numbers(answer: Answer) -> None:
+    ids, lengths = (
+        as_array("vectorise", part) for part in answer(["Li"], {"l": 4, "i": 5})
+    )
+    if ids.dtype.kind not in "iu":
+        fail(f"Ids should be whole numbers, of type int; yours are {ids.dtype}.")
     if lengths.dtype not in (np.int32, np.int64):  # PyTorch indexes by these alone
         fail("Lengths should be whole numbers, of type int: they will be indices.")
+
+
+def _other_ids(got: Any, expected: Any) -> bool:
+    """Whether all is in its place, and letters alone have other ids."""
+    letters = expected > 2
+    return (
+        got.shape == expected.shape
+        and np.array_equal(got[~letters], expected[~letters])
+        and np.mean(got[letters] != expected[letters]) > 0.3
+    )
 
 
 @reference(
@@ -88,11 +103,14 @@ def _expect_int_lengths(answer: Answer) -> None:
         ),
         "Begin and end are entries too: a length counts them.": _slip(short=2),
     },
-    slip=lambda *_: (
-        "Begin, letters and end take a column each, and zeros follow. A length counts "
-        "what is real, not the row with its zeros."
+    slip=lambda got, expected, *_: (
+        "The letters' ids are not those of `index`: `index.get(letter, UNKNOWN)` gives "
+        "them; make no index in the function."
+        if _other_ids(got[0], expected[0])
+        else "Begin, letters and end take a column each, and zeros follow. A length "
+        "counts what is real, not the row with its zeros."
     ),
-    then=_expect_int_lengths,
+    then=_expect_whole_numbers,
     passed="Every name is now a row of ids, and you know where each one truly ends. "
     "The network will need both.",
 )
@@ -106,7 +124,8 @@ def _states() -> list[Case]:
 
     made = []
     # As many names as columns, none of full length: there, slips stop with no error.
-    for ends, columns in (([1, 4, 2, 3, 3], 5), ([9, 1, 4, 8], 9)):
+    # A batch of one: cells ask for a single name, too.
+    for ends, columns in (([1, 4, 2, 3, 3], 5), ([9, 1, 4, 8], 9), ([3], 4)):
         states = np.random.default_rng(62).normal(size=(len(ends), columns, 3))
         given = f"states of shape {states.shape} and lengths {ends}"
         made.append(Case(torch.tensor(states).float(), torch.tensor(ends), given=given))
@@ -121,11 +140,13 @@ def _expect_gradients(answer: Answer) -> None:
     import torch
 
     got = answer(torch.ones(2, 3, 4, requires_grad=True), torch.tensor([1, 3]))
+    if isinstance(got, list | tuple):
+        fail(f"You returned {kind(got)}; torch.stack(…) makes one tensor of it.")
     if not getattr(got, "requires_grad", False):
         fail(
             "The numbers are right, but PyTorch lost track of how they were made: "
-            "nothing could be learned. Index the tensor itself, or join its rows with "
-            "torch.stack, without .detach(), .numpy() or torch.tensor(...)."
+            "nothing could be learned. Index the tensor itself, without .detach(), "
+            ".numpy() or torch.tensor(…)."
         )
 
 
@@ -144,6 +165,12 @@ def _expect_gradients(answer: Answer) -> None:
             _column(lambda n: n)
         ),
         "You are one column too early: the end counts too.": _column(lambda n: n - 2),
+        "You took one column for all names, that of the longest; each name ends in a "
+        "column of its own.": _column(lambda n: int(n.max()) - 1),
+        "squeeze() removes every axis of length 1: of a batch of one name also the "
+        "first. Name the axis, squeeze(1).": (
+            lambda states, n: _column(lambda n: n - 1)(states, n).squeeze()
+        ),
         "Names come first, columns second: states[rows, columns].": (
             lambda states, n: states.numpy()[n - 1, range(len(states))]
         ),
@@ -220,6 +247,8 @@ def _vectors(net: Any, ids: Any, *slips: str) -> Any:
     if hasattr(net, "conv") and "no conv" not in slips:
         x = net.conv(x.mT).mT
         x = x if "no relu" in slips else x.relu()
+    elif "relu always" in slips:
+        x = x.relu()
     states = net.rnn(x, None if "no lengths" in slips else lengths)
     if "last column" in slips:
         return states[:, -1]
@@ -262,6 +291,14 @@ def _compares_digits(get_vectors: Answer, net: Any, plain: Any, ids: Any) -> Any
 def _advice(got: Any, expected: dict[str, bool], *_: Any) -> str:
     if not isinstance(got, dict) or set(got) != set(FAULTS):
         return f"I expected a dict; the keys of your dict should be {list(FAULTS)}."
+    for fault, value in got.items():
+        if not isinstance(value, bool | int | np.bool_):
+            return (
+                f'"{fault}" is {kind(value)} of shape {tuple(np.shape(value))}; I '
+                "expected True or False: torch.allclose compares whole tensors."
+                if hasattr(value, "shape")
+                else f'"{fault}" is {kind(value)}; I expected True or False.'
+            )
     wrong = [fault for fault in FAULTS if got[fault] != expected[fault]]
     if len(wrong) < len(FAULTS):
         return f'"{wrong[0]}": {FAULTS[wrong[0]]}'
@@ -277,8 +314,9 @@ def _expect_net_unchanged(answer: Answer) -> None:
     answer(next(iter(_FAULTS_OF)), net, plain, ids)
     if any(not part.equal(before[name]) for name, part in net.state_dict().items()):
         fail(
-            "Your test changed `net` itself, so the next test gets another network. "
-            "Change a copy: copy.deepcopy(net)."
+            "Your function changed `net` itself, so what comes after it gets another "
+            "network. Change a copy by copy.deepcopy(net); copy.copy(net) shares its "
+            "layers."
         )
 
 
@@ -299,7 +337,7 @@ def _expect_net_unchanged(answer: Answer) -> None:
         "with torch.allclose.": _compares_digits,
     },
     slip=_advice,
-    then=_expect_net_unchanged,
+    first=_expect_net_unchanged,
     passed="Six functions, and your tests told right from wrong in all of them. None "
     "was found by looking at a shape.",
 )
@@ -313,6 +351,10 @@ def _readings() -> list[Case]:
     for network in (net, plain):
         network.requires_grad_(False)  # as under torch.no_grad(), where cells call it
     compare = "Compare your lines one by one with those that make forward's `vectors`."
+    count = (
+        "No lengths were given here: count each name's entries, along its row, "
+        "`(ids != MASK).sum(dim=1)`."
+    )
     dropout = "Leave dropout out, or call net.eval() first."
     alone = 'Networks without conv must work too: ask hasattr(net, "conv").'
     training = copy.deepcopy(net).train()
@@ -320,7 +362,7 @@ def _readings() -> list[Case]:
         Case(
             net, ids, (ids != 0).sum(dim=1), given="a call with lengths", advice=compare
         ),
-        Case(net, ids, given="a call without lengths", advice=compare),
+        Case(net, ids, given="a call without lengths", advice=count),
         Case(net, _wider(ids), given="more masks", advice="They must change nothing."),
         Case(training, ids, given="a network in training mode", advice=dropout),
         Case(plain, ids, given="a network without conv", advice=alone),
@@ -367,6 +409,9 @@ def _expect_a_tensor(answer: Answer) -> None:
             _read("no conv", "last column", "no lengths"),
         ),
         "The relu behind the convolution is missing.": _read("no relu"),
+        "Without conv there is no relu either: the letters go into rnn as they are.": (
+            _read("relu always")
+        ),
         "You are one column too early: the end is an entry too.": _read("too early"),
         "You brought the vectors to one length, as forward does before net.fc; stop "
         "before that.": (_read(by=1), _read(by=16)),

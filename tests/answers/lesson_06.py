@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 from course_utils.checks.surname_networks import kept_names
 from tests.answers import Answers
@@ -21,7 +22,21 @@ def by_lists(names, index):
 
 def by_tensors(names, index):
     ids, lengths = by_lists(names, index)
-    return [torch.tensor(ids).float(), torch.tensor(lengths, dtype=torch.int32)]
+    return [torch.tensor(ids), torch.tensor(lengths, dtype=torch.int32)]
+
+
+def with_floats(which):
+    def answer(names, index):
+        made = [np.array(part) for part in by_lists(names, index)]
+        made[which] = made[which].astype(float)
+        return made
+
+    return answer
+
+
+def own_index(names):
+    letters = sorted({letter for name in names for letter in name.lower()})
+    return {letter: number for number, letter in enumerate(letters, 4)}
 
 
 def by_gather(states, lengths):
@@ -68,6 +83,21 @@ def net_spoilt(get_vectors, net, plain, ids):
     return found
 
 
+def tests_of_a_shallow_copy(get_vectors, net, plain, ids):
+    other, found = copy.copy(net), tests_by_numpy(get_vectors, net, plain, ids)
+    before = get_vectors(net, ids)
+    other.conv.weight.data.zero_()
+    same = torch.allclose(before, get_vectors(other, ids))
+    return found | {"ignores the convolution": same}
+
+
+def tests_by_tensors(get_vectors, net, plain, ids):
+    found = tests_by_numpy(get_vectors, net, plain, ids)
+    wider = nn.functional.pad(ids, (0, 4))
+    differ = (get_vectors(net, ids) - get_vectors(net, wider)).abs() > 1e-4
+    return found | {"reads the padding": differ}
+
+
 def one_by_one(net, ids, lengths=None):
     vectors = []
     for row in ids:
@@ -95,6 +125,12 @@ def hook_with_gather(net, ids, lengths=None):
         net.eval()(ids, lengths)
     hook.remove()
     return by_gather(kept["states"], lengths)
+
+
+def counted_down_columns(net, ids, lengths=None):
+    if lengths is None:
+        lengths = (ids != 0).sum(dim=0)
+    return by_hook(net, ids[:, : lengths.max()], None)[range(len(lengths))]
 
 
 def before_fc(net, ids, lengths=None):
@@ -158,30 +194,61 @@ def with_parts(function):
     return on_spelled_names(function)
 
 
-def trained(net, ids, lengths, labels, epochs, seed, clear=True, rate=RATE):
+def trained(net, ids, lengths, labels, epochs, seed, clear=True, rate=RATE, **other):
+    """Train with Adam; `other` holds a slip by the name of what it replaces."""
+    loss_of = other.get("loss", nn.functional.cross_entropy)
+    lengths_of = other.get("lengths_of", lambda rows: lengths[rows])
+    labels_of = other.get("labels_of", lambda rows: labels[rows])
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(net.parameters(), lr=rate)
-    for _ in range(epochs):
+    for epoch in range(epochs):
+        if "reseed" in other:
+            generator.manual_seed(seed)
+        if "anew" in other:
+            optimiser = torch.optim.Adam(net.parameters(), lr=rate)
+        net.train("asleep" not in other)
         for rows in batches(lengths, generator):
-            loss = nn.functional.cross_entropy(
-                net(ids[rows], lengths[rows]), labels[rows]
-            )
+            loss = loss_of(net(ids[rows], lengths_of(rows)), labels_of(rows))
             if clear:
                 optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+        if "mute" not in other:
+            print(f"epoch {epoch}: {loss.item():.2f}")
 
 
 def by_hand(net, ids, lengths, labels, epochs, seed):
-    """Gradient descent without an optimiser, one name after the other in order."""
+    """Gradient descent without an optimiser, and batches of its own."""
+    generator, losses = torch.Generator().manual_seed(seed), []
     for _ in range(epochs):
-        for rows in torch.arange(len(ids)).split(32):
+        order = torch.randperm(len(ids), generator=generator)
+        for rows in order.split(32):
             net.zero_grad()
-            logs = net(ids[rows], lengths[rows]).log_softmax(dim=1)
-            (-logs[range(len(rows)), labels[rows]].mean()).backward()
+            logs = net(ids=ids[rows], lengths=lengths[rows]).log_softmax(dim=1)
+            loss = -logs[range(len(rows)), labels[rows]].mean()
+            loss.backward()
             with torch.no_grad():
                 for part in net.parameters():
                     part -= 0.5 * part.grad
+        losses.append(loss.item())
+    print(losses, "of", len(EXAMPLES[0]))
+
+
+def in_order(net, ids, lengths, labels, epochs, seed):
+    optimiser = torch.optim.Adam(net.parameters(), lr=RATE)
+    for _ in range(epochs):
+        for rows in torch.arange(len(ids)).split(64):
+            loss = nn.functional.cross_entropy(
+                net(ids[rows], lengths[rows]), labels[rows]
+            )
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        print(loss.item())
+
+
+def softmax_twice(scores, labels):
+    return nn.functional.cross_entropy(scores.softmax(dim=1), labels)
 
 
 def without_gradients(net, ids, lengths, labels, epochs, seed):
@@ -201,6 +268,8 @@ def peeking(net, *given):
 
 
 HELD_LABELS = HELD_OUT[2].numpy()
+SEEDS = itertools.count(3)
+EXAMPLES = FIT  # a global that an answer may name
 
 
 def opinions_of(names):
@@ -258,7 +327,10 @@ ANSWERS = {
             (lambda *given: np.array(by_lists(*given)[0]), "I expected 2"),
             (lambda names, index: by_lists([*names, "Abc"], index), "a column each"),
             (lambda *given: (by_lists(*given)[0], [8, 8, 8, 8]), "row with its zeros"),
-            (lambda *given: [np.array(x, float) for x in by_lists(*given)], "whole"),
+            (lambda *given: [by_lists(*given)[0], [4.0] * 9], "as the second value"),
+            (with_floats(0), "ids should be whole"),
+            (with_floats(1), "lengths should be whole"),
+            (lambda names, _: by_lists(names, own_index(names)), "make no index"),
             (lambda names, index: by_lists(names or [""], index), "is an array here"),
             (lambda n, index: n.sort() or by_lists(n, index), "changed `n` itself"),
         ],
@@ -266,7 +338,9 @@ ANSWERS = {
     "column_gather": Answers(
         right=[by_gather, by_stack],
         wrong=[
-            (lambda *given: list(by_stack(*given)), "torch.stack"),
+            (lambda *given: list(by_stack(*given)), "a list"),
+            (lambda s, n: s[torch.arange(len(s)), n - 1].squeeze(), "batch of one"),
+            (lambda s, n: s[:, n.max() - 1], "for all names"),
             (lambda *given: by_stack(*given).detach(), "lost track"),
             (lambda s, n: s[n - 1, torch.arange(len(s))], "states[rows, columns]"),
             (lambda s, n: by_stack(s, n.sub_(1).add(1)), "changed `n` itself"),
@@ -279,6 +353,9 @@ ANSWERS = {
             (lambda *g: {**tests_by_numpy(*g), "needs a convolution": 0}, "plain, ids"),
             (lambda get, net, *_: net.conv.weight.zero_(), "leaf Variable"),
             (net_spoilt, "changed `net` itself"),
+            (tests_of_a_shallow_copy, "copy.copy(net) shares"),
+            (tests_by_tensors, "is a Tensor of shape"),
+            (lambda *g: {**tests_by_numpy(*g), "needs a convolution": "no"}, "a str"),
             (tests_by_equal, "compare with torch.allclose"),
             (lambda *given: list(tests_by_numpy(*given)), "expected a dict"),
             (lambda *given: {"convolution": True}, "keys of your dict"),
@@ -293,6 +370,8 @@ ANSWERS = {
             (lambda *given: one_by_one(*given).numpy(), "Return a tensor"),
             (lambda *given: (one_by_one(*given), given[1]), "one array"),
             (lambda *given: -one_by_one(*given), "forward's `vectors`"),
+            (lambda net, ids, n=None: [n - 1, one_by_one(net, ids)][1], "count each"),
+            (counted_down_columns, "along its row"),
         ],
         solution=with_gather,
     ),
@@ -304,7 +383,35 @@ ANSWERS = {
                 (lambda net, *given: None, "No number of `net` has changed"),
                 (lambda net, *given: trained(copy.deepcopy(net), *given), "No number"),
                 (without_gradients, "No number"),
-                (lambda *g: trained(*g[:4], 1, 0), "learned from 1,200, not 3,600"),
+                (lambda *g: trained(*g[:4], 3, g[5]), "learned from 900, not 600"),
+                (lambda *g: trained(*g[:4], 2, g[5]), "learned from"),
+                (lambda net, *g: trained(net, *FIT, *g[3:]), "not among those"),
+                (lambda *g: trained(*g, mute=True), "no numbers were printed"),
+                (lambda *g: trained(*g, reseed=True), "same order in both"),
+                (lambda *g: trained(*g[:5], 0), "Seeds 1 and 2"),
+                (lambda *g: trained(*g[:5], next(SEEDS)), "two orders"),
+                (in_order, "same order in both"),
+                (lambda *g: trained(*g, anew=True), "Make one, before the loops"),
+                (lambda *g: trained(*g, asleep=True), "in evaluation mode"),
+                (lambda *g: trained(*g, loss=softmax_twice), "given probabilities"),
+                (
+                    lambda *g: trained(
+                        *g, loss=lambda *pair: -nn.functional.cross_entropy(*pair)
+                    ),
+                    "makes the loss larger",
+                ),
+                (
+                    lambda *g: trained(*g, lengths_of=lambda rows: rows * 0 + 5),
+                    "told that",
+                ),
+                (
+                    lambda *g: trained(*g, labels_of=lambda rows: FIT[2][rows]),
+                    "labels[r",
+                ),
+                (
+                    lambda *g: trained(*g, labels_of=lambda rows: g[3][: len(rows)]),
+                    "another label than theirs",
+                ),
                 (lambda *given: trained(*given, clear=False), "zero_grad"),
                 (lambda *given: trained(*given, rate=1e-5), "near RATE"),
                 (
@@ -326,7 +433,11 @@ ANSWERS = {
             (blended(answer), words)
             for answer, words in (
                 (lambda *tables: sum(tables), "Rows add up to"),
-                (lambda *tables: tables[0], "the network alone"),
+                (lambda *tables: tables[0], "from the network alone"),
+                (lambda s, v, m: to_rows(0.8 * np.log(s)), "from the network alone"),
+                (lambda s, v, m: to_rows(3 * m), "from the linear machine alone"),
+                (lambda s, v, m: (s + v + to_rows(m)) / 3, "too unsure"),
+                (lambda s, v, m: to_rows(9 * np.log(s) + 9 * m), "too sure"),
                 (lambda *tables: (tables[1] > 0.2) + 0.0, "Rows add up to"),
                 (
                     lambda s, v, m: np.eye(23)[(s + v).argmax(axis=1)],
@@ -336,7 +447,7 @@ ANSWERS = {
                 (lambda *t: to_rows(t[2] - t[2].mean(axis=0)), "asked beside"),
                 (lambda *tables: np.exp(999 * tables[2]), "not finite"),
                 (lambda s, v, m: by_logarithms(s, v, np.exp(m, out=m)), "changed `m`"),
-                (lambda *tables: to_rows(40 * tables[2]), "linear machine alone"),
+                (lambda s, v, m: to_rows(40 * m + v), "nearly the linear machine"),
                 (learned_by_heart, "too sure"),
             )
         ],
