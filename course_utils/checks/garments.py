@@ -48,8 +48,9 @@ COMPANY = (
         '`ops.cast(same, "float32") - ops.eye(n)`, add up each row, and divide by the '
         "number of its positives, at least 1.",
         "`own = make_embedder(width=16)`, then `train(own, pictures, labels, epochs=4, "
-        "batch_size=128, loss=triplet_loss)`, and `return own`. Gold wants a wider "
-        "network and more epochs.",
+        "batch_size=128, loss=triplet_loss)`, and `return own`. Gold takes minutes: in "
+        "one run on two cores, width 32 gave 0.894 after 10 epochs (83 s) and 0.907 "
+        "after 20 (265 s).",
     ],
 )
 def train_embedder(answer: Answer) -> str:
