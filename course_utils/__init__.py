@@ -68,7 +68,8 @@ def setup(seed: int = 0) -> None:
     """Seed every random generator in use, set the plot style, keep logs quiet.
 
     In a notebook, figures get an alternative text and tables heads for screen readers,
-    and a check whose answer's cell was not run says so.
+    a check whose answer's cell was not run says so, and memory that a cell freed goes
+    back to the system when it ends.
     NumPy's and SciPy's linear algebra computes on one thread from here on, unless the
     environment variable ``OPENBLAS_NUM_THREADS`` is set. TensorFlow, torch and faiss
     keep their threads.
@@ -85,7 +86,7 @@ def setup(seed: int = 0) -> None:
 
     from course_utils import plotting, table_heads
     from course_utils.checks.unrun import tell_of_cells_not_run
-    from course_utils.frameworks import limit_blas_threads
+    from course_utils.frameworks import limit_blas_threads, tidy_after_cells
 
     import numpy as np
 
@@ -101,4 +102,5 @@ def setup(seed: int = 0) -> None:
     plotting.use_style()
     table_heads.head_tables()
     tell_of_cells_not_run()
+    tidy_after_cells()
     limit_blas_threads()

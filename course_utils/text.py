@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -178,7 +179,8 @@ class Vocabulary:
         Returns
         -------
         tuple of Vocabulary and list of numpy.ndarray of int32
-            As `from_texts` and `encode` give them, one array a text.
+            As `from_texts` and `encode` give them: one array a text, each a part of one
+            array of all.
 
         Raises
         ------
@@ -189,16 +191,18 @@ class Vocabulary:
         # Each word gets the number of words before it: texts are split once only.
         numbers: defaultdict[str, int] = defaultdict()
         numbers.default_factory = numbers.__len__
-        lists = [
-            np.array([numbers[word] for word in tokenize(text)], np.int32)
-            for text in as_list(texts)
-        ]
-        every = np.concatenate([*lists, np.zeros(0, np.int32)])
+        # One array for all, cut at the end: thousands of small ones between the lists
+        # that are freed again would keep memory from the system.
+        flat, ends = array("i"), []
+        for text in as_list(texts):
+            flat.extend([numbers[word] for word in tokenize(text)])
+            ends.append(len(flat))
+        every = np.frombuffer(flat, np.int32) if flat else np.zeros(0, np.int32)
         times = np.bincount(every, minlength=len(numbers)).tolist()
         counts = dict(zip(numbers, times, strict=True))
         made = cls(_most_frequent(counts, size))
         ids = np.array([made.index.get(word, 1) for word in numbers], np.int32)
-        return made, [ids[places] for places in lists]
+        return made, np.split(ids[every], ends)[: len(ends)]
 
     def __len__(self) -> int:
         """Count the ids, the two special ones included."""

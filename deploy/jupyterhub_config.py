@@ -250,6 +250,10 @@ c.Spawner.environment = {
     # NumPy and SciPy reserve 80 MB a thread when they load, one thread a core: on a
     # large machine more than a kernel may hold. Lessons compute on one anyway.
     "OPENBLAS_NUM_THREADS": "1",
+    # glibc's malloc makes a heap for each of TensorFlow's threads, up to eight a core,
+    # and each keeps what was freed in it: 50 MB in lesson 01. It has to be told before
+    # the kernel starts.
+    "MALLOC_ARENA_MAX": "2",
 }
 # Thirty start at nine o'clock, on few cores.
 c.Spawner.start_timeout = 300

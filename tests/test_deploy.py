@@ -344,7 +344,8 @@ async def kernel_of(one):
 
 # Keys of the chart's values.schema.yaml (github.com/jupyterhub/zero-to-jupyterhub-k8s,
 # jupyterhub/values.schema.yaml, commit 02dd73df01bdbb6d602fed21b0be12565ab38080), which
-# allows no others. What stands below hub.config goes to JupyterHub as it is.
+# allows no others. What stands below hub.config goes to JupyterHub as it is, and below
+# singleuser.extraEnv are variables of any name.
 CHART = {
     "hub.config",
     "proxy.service.type",
@@ -352,6 +353,7 @@ CHART = {
     "singleuser.image.tag",
     "singleuser.memory.guarantee",
     "singleuser.memory.limit",
+    "singleuser.extraEnv",
     "singleuser.cpu.guarantee",
     "singleuser.cpu.limit",
     "singleuser.storage.type",
@@ -379,7 +381,7 @@ def values():
 
 def leaves(tree, path=""):
     """Dotted paths and values of a tree; what passes through unread is one leaf."""
-    if isinstance(tree, dict) and path != "hub.config":
+    if isinstance(tree, dict) and path not in ("hub.config", "singleuser.extraEnv"):
         for key, value in tree.items():
             yield from leaves(value, f"{path}.{key}".lstrip("."))
     else:
@@ -543,6 +545,8 @@ def test_a_setting_of_the_environment_reaches_the_hub(configured, tmp_path):
     assert config.PAMAuthenticator.allowed_groups == {"pupils"}
     environment = config.Spawner.environment
     assert environment["COURSE_DATA_SHARED"] == "/data"
+    # The number of heaps: only what is set before a kernel starts holds in it.
+    assert environment["MALLOC_ARENA_MAX"] == "2"
     for name in ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH"):
         assert environment[name].replace(os.sep, "/").partition("/course_tools/")[1]
     assert config.JupyterHub.bind_url == "http://127.0.0.1:9000"

@@ -142,13 +142,14 @@ def judge(
     # Drawn anew, so that labels which the notebook holds do not fit the texts' order.
     drawn = np.random.default_rng(19).permutation(len(fit[0]))[:N_TEXTS]
     plain, labels = np.asarray(fit[0], object)[drawn], np.asarray(fit[1])[drawn]
-    texts, new_texts = _enciphered(plain), _enciphered(valid[0])
+    texts = _enciphered(plain)
     encode = build(texts)
     if encode is None or encode is ... or encode is NotImplemented:
         as_array("build_encoder", encode)
     if not callable(encode):
         kind = type(encode).__name__
         fail(f"build_encoder returned a {kind}; I expected a function of texts.")
+    new_texts = _enciphered(valid[0])
     rows, new_rows = _columns(encode, texts), _columns(encode, new_texts)
     if rows.shape[1] != new_rows.shape[1]:
         fail(
