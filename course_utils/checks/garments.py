@@ -128,6 +128,7 @@ class _Watch:
 
     weights: dict[int, bytes] = field(default_factory=dict)
     noted: dict[int, list[Any]] = field(default_factory=dict)
+    hidden: set[bytes] = field(default_factory=set)  # digests of shuffled weights
     models: list[Any] = field(default_factory=list)  # so that no identity is reused
     n_mined: int = 0
     n_foreign: int = 0
@@ -171,6 +172,8 @@ def _watched(answer: Answer, foreign: Callable[[Any], int]) -> Iterator[_Watch]:
         for variable, value in kept:
             after.callback(variable.assign, value)
             variable.assign(rng.permutation(value.ravel()).reshape(value.shape))
+            if len(np.unique(value)) > 10:  # not those that are all 0 or 1
+                watch.hidden.add(_digest(variable))
         if callable(miner):
             after.callback(space.__setitem__, "semi_hard", miner)
             space["semi_hard"] = mined
@@ -249,6 +252,12 @@ def _expect_own(used: Sequence[Any], watch: _Watch, foreign: Any) -> None:
                 "train it on `pictures` and `labels`."
             )
         before = [watch.weights.get(id(variable)) for variable in variables]
+        if watch.hidden & set(map(_digest, variables)):
+            fail(
+                "Weights of your network are copies of those of a network that was "
+                "trained before; the check shuffles these while your function runs. "
+                "Build a new one, and train it on `pictures` and `labels`."
+            )
         if variables and before == list(map(_digest, variables)):
             fail(
                 "The network that you return was there before the call, and no weight "
