@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 from course_utils.checks.cases import Case, reference
@@ -147,51 +148,78 @@ def _push(distances: Any, margin: float) -> Any:
     return _short(margin, distances) ** 2
 
 
-def _mean_loss(d, same, margin=1.0, *, pull=np.square, push=_push, reduce=np.mean):
+def _off_diagonal(table: np.ndarray) -> np.ndarray:
+    return table[~np.eye(len(table), dtype=bool)]
+
+
+def _mean_loss(
+    z, y, margin=1.0, *, pull=np.square, push=_push, pairs=_off_diagonal, reduce=np.mean
+):
     """Compute the contrastive loss, or that with one of its parts exchanged."""
-    return reduce(np.where(same, pull(d), push(d, margin)))
+    d, same = cdist(z, z), np.equal.outer(y, y)
+    return reduce(pairs(np.where(same, pull(d), push(d, margin))))
 
 
 _but = partial(partial, _mean_loss)
 
 
-def _by_kind(d: np.ndarray, same: np.ndarray, margin: float = 1.0) -> float:
+def _swapped(z: np.ndarray, y: np.ndarray, margin: float = 1.0) -> float:
+    d, same = cdist(z, z), np.equal.outer(y, y)
+    return np.mean(_off_diagonal(np.where(same, _push(d, margin), d**2)))
+
+
+def _by_kind(z: np.ndarray, y: np.ndarray, margin: float = 1.0) -> float:
+    d, same = _off_diagonal(cdist(z, z)), _off_diagonal(np.equal.outer(y, y))
     return np.mean(d[same] ** 2) + np.mean(_push(d[~same], margin))
 
 
-def _pairs() -> list[Case]:
+def _labelled() -> list[Case]:
     rng = np.random.default_rng(53)
     return [
-        Case(
-            np.array([0.3, 1.4, 0.6, 0.8, 1.2]),
-            np.array([True, True, False, False, False]),
-            given="[0.3, 1.4, 0.6, 0.8, 1.2], the first two of one label, and margin 1",
-        ),
-        *(
-            Case(rng.uniform(0.05, 1.9, n), rng.random(n) < share, margin)
-            for n, share, margin in ((16, 0.4, 0.6), (15, 0.4, 2.0), (14, 0, 1.0))
-        ),
+        Case(rng.uniform(0, 1.1, (len(labels), 2)), np.array(labels), *margin)
+        for labels, *margin in (
+            ([0, 0, 1, 2, 1],),
+            ([4, 4, 7, 7, 9, 4], 0.6),
+            ([2, 5, 2, 9], 2.0),
+            ([3, 1, 2, 0, 4], 1.0),
+        )
     ]
 
 
 @reference(
     "5.2",
     hints=[
+        "Begin with a table of distances, `np.sqrt(squared_distances(vectors, "
+        "vectors))`, and one of booleans, `labels[:, None] == labels`.",
         "Two formulas, one for each kind of pair. Compute both for all pairs, then "
-        "choose with `np.where(same, …, …)`.",
-        "Same label: `distances**2`. Two labels: `np.maximum(margin - distances, 0)`, "
-        "then square.",
-        "`apart = np.maximum(margin - distances, 0)**2`, then "
-        "`np.mean(np.where(same, distances**2, apart))`.",
+        "choose with `np.where(same, …, …)`. For two labels: `np.maximum(margin - "
+        "distances, 0)`, then square.",
+        "`losses = np.where(same, distances**2, apart)`; the mean without the diagonal "
+        "is `losses[~np.eye(len(labels), dtype=bool)].mean()`.",
     ],
-    cases=_pairs,
+    cases=_labelled,
     mistakes={
-        "That is one loss a pair; I asked for their mean.": _but(reduce=np.asarray),
-        "That is the sum; divide by the number of pairs.": _but(reduce=np.sum),
+        "That is one loss a pair; I asked for their mean.": (
+            _but(reduce=np.asarray),
+            _but(pairs=np.asarray, reduce=np.asarray),
+        ),
+        "That is one loss a picture; I asked for the mean over all pairs, one "
+        "number.": lambda z, y, m=1.0: np.array([_mean_loss(z, y, m)] * len(y)),
+        "A picture makes no pair with itself: take the mean over the n(n − 1) entries "
+        "of two pictures, without the diagonal.": _but(pairs=np.asarray),
+        "Those entries are squared distances; the margin is for distances: take the "
+        "root first.": (
+            _but(pull=lambda d: d**4, push=lambda d, m: _push(d**2, m)),
+            _but(push=lambda d, m: _push(d**2, m)),
+        ),
+        "That is the sum; divide by the number of pairs.": (
+            _but(reduce=np.sum),
+            lambda z, y, m=1.0: _mean_loss(z, y, m, reduce=np.sum) / 2,
+        ),
         "That is half: the losses here have no factor ½, which some papers put before "
-        "them.": lambda d, same, m=1.0: _mean_loss(d, same, m) / 2,
+        "them.": lambda z, y, m=1.0: _mean_loss(z, y, m) / 2,
         "The two kinds have changed places: for one label, the loss is the squared "
-        "distance.": lambda d, same, m=1.0: _mean_loss(d, ~same, m),
+        "distance.": _swapped,
         "Two labels that are farther apart than the margin cost nothing: max(0, "
         "margin − distance) is 0 there. In your code they cost something.": _but(
             push=lambda d, m: (m - d) ** 2
@@ -205,11 +233,11 @@ def _pairs() -> list[Case]:
         "Both losses are squares; yours are the distance and the gap to the margin, as "
         "they are.": _but(pull=np.abs, push=lambda d, m: _short(m, d)),
         "The margin was {margin}, and you used 1: take the argument, not its default "
-        "value.": lambda d, same, m=1.0: _mean_loss(d, same),
+        "value.": lambda z, y, m=1.0: _mean_loss(z, y),
         "In your code two labels cost nothing, however close they are; they should "
         "push each other apart.": _but(push=lambda d, m: 0),
         "Each kind has its own mean here: take one over all pairs, of both kinds "
-        "together.": (_by_kind, lambda *pairs: _by_kind(*pairs) / 2),
+        "together.": (_by_kind, lambda *batch: _by_kind(*batch) / 2),
         "In your code two labels cost something beyond the margin; they should within: "
         "margin − distance.": _but(push=lambda d, m: _short(d, m) ** 2),
         "You divided by the number of pairs whose loss is above 0; divide by all, also "
@@ -221,11 +249,14 @@ def _pairs() -> list[Case]:
     "the push every picture could sit on one point, at no cost.",
 )
 def contrastive_loss(
-    distances: np.ndarray, same: np.ndarray, margin: float = 1.0
+    vectors: np.ndarray, labels: np.ndarray, margin: float = 1.0
 ) -> float:
     """Go pair by pair; Hadsell, Chopra and LeCun (2006), CVPR, without its ½."""
-    pairs = zip(distances, same, strict=True)
-    losses = [d * d if alike else max(margin - d, 0) ** 2 for d, alike in pairs]
+    losses = []
+    for i, j in combinations(range(len(labels)), 2):
+        d = math.dist(vectors[i], vectors[j])
+        alike = labels[i] == labels[j]
+        losses.append(d * d if alike else max(margin - d, 0) ** 2)
     return sum(losses) / len(losses)
 
 
