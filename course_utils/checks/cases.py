@@ -79,6 +79,7 @@ class _Task:
     slip: Callable[..., str | None] | None
     accepts: Callable[..., bool] | None
     first: Callable[[Any], object] | None
+    used: Callable[..., np.ndarray] | None
     then: Callable[[Any], object] | None
     advice: str
     exact: bool
@@ -125,7 +126,9 @@ class _Task:
             if advice:
                 error.add_note(f"{self.filled(advice, case)}")
             raise
-        got = _converted(self.name, got, expected, self.exact)
+        got = self.only_used(
+            _converted(self.name, got, expected, self.exact), expected, case
+        )
         if _lacks(got, expected):
             right = False
         elif self.accepts is not None:
@@ -133,6 +136,12 @@ class _Task:
         else:
             right = self.agree(got, expected)
         return Trial(case, given, expected, got, right)
+
+    def only_used(self, got: Any, expected: Any, case: Case) -> Any:
+        """Put the reference's numbers where no other cell looks at the answer's."""
+        if self.used is None or got is None or np.shape(got) != np.shape(expected):
+            return got
+        return np.where(self.used(*copy.deepcopy(case.arguments)), got, expected)
 
     def explain(self, trials: Sequence[Trial], wrong: Trial) -> str:
         """Find the mistake that gives what the answer gave, in all cases or in one."""
@@ -160,7 +169,8 @@ class _Task:
         try:
             value = mistake.function(*copy.deepcopy(case.arguments))
             expected = self.function(*copy.deepcopy(case.arguments))
-            return _converted(self.name, value, expected, exact=False)
+            value = _converted(self.name, value, expected, exact=False)
+            return self.only_used(value, expected, case)
         except Exception:
             return _NOTHING
 
@@ -224,6 +234,7 @@ def reference(
     slip: Callable[..., str | None] | None = None,
     accepts: Callable[..., bool] | None = None,
     first: Callable[[Any], object] | None = None,
+    used: Callable[..., np.ndarray] | None = None,
     then: Callable[[Any], object] | None = None,
     advice: str = "",
     exact: bool = False,
@@ -252,6 +263,9 @@ def reference(
     accepts : callable, optional
         ``accepts(got, expected, *arguments)`` says what is right, where that is not
         equality up to rounding.
+    used : callable, optional
+        ``used(*arguments)`` is a table of booleans of the answer's shape: True where an
+        entry counts. Others are neither compared nor told of.
     first, then : callable, optional
         ``first(answer)`` looks at what would make cases name a wrong cause, and
         ``then(answer)`` at what cases cannot tell, and calls `fail`.
@@ -284,6 +298,7 @@ def reference(
             slip=slip,
             accepts=accepts,
             first=first,
+            used=used,
             then=then,
             advice=advice,
             exact=exact,

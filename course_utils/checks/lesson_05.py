@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import dis
-import inspect
 import math
+import sys
 from collections.abc import Callable
 from functools import partial
-from types import CodeType
+from itertools import combinations
 from typing import Any
 
 from course_utils.checks.cases import Case, reference
 from course_utils.checks.core import as_array, fail
 from course_utils.checks.garments import share_right
 from course_utils.checks.garments import train_embedder as train_embedder
+from course_utils.checks.leaks import reached
 from course_utils.checks.summary import summary_of
+from course_utils.checks.triplet_miner import semi_hard as semi_hard
 
 import numpy as np
 from scipy.spatial.distance import cdist
@@ -24,19 +25,35 @@ Answer = Callable[..., Any]
 
 
 def _refuse_loops(answer: Answer) -> None:
-    """Refuse a right answer whose own code goes through the pairs one by one."""
-    code = getattr(inspect.unwrap(answer), "__code__", None)
-    if code is not None and _loops(code):
-        fail(
-            "The result is right, but your code has a loop or a comprehension. The "
-            "exercise asks for array operations, which are far faster."
-        )
+    """Refuse a right answer that takes more steps for more rows or columns."""
+    a, b = np.random.default_rng(51).normal(size=(2, 60, 32))
+    few_rows, few_columns = (a[:20], b[:20]), (a[:, :8], b[:, :8])
+    counts = [_steps(answer, *some) for some in (few_rows, few_columns, (a, b))]
+    for part, count in zip(("rows", "columns"), counts[:2], strict=True):
+        if counts[2] > count + 10:
+            fail(
+                f"The result is right, but your code goes through the {part} one by "
+                "one, in a loop, a comprehension or a function that is called for "
+                "each. The exercise asks for operations on whole arrays."
+            )
 
 
-def _loops(code: CodeType) -> bool:
-    inner = [part for part in code.co_consts if isinstance(part, CodeType)]
-    jumps = any("JUMP_BACKWARD" in step.opname for step in dis.get_instructions(code))
-    return jumps or any(map(_loops, inner))
+def _steps(answer: Answer, *arguments: np.ndarray) -> int:
+    """Count the lines of Python that run, those of libraries included."""
+    count = 0
+
+    def note(frame: Any, event: str, argument: Any) -> Any:
+        nonlocal count
+        count += 1
+        return note
+
+    before = sys.gettrace()
+    sys.settrace(note)
+    try:
+        answer(*arguments)
+    finally:
+        sys.settrace(before)
+    return count
 
 
 _squared = partial(cdist, metric="sqeuclidean")
@@ -131,51 +148,78 @@ def _push(distances: Any, margin: float) -> Any:
     return _short(margin, distances) ** 2
 
 
-def _mean_loss(d, same, margin=1.0, *, pull=np.square, push=_push, reduce=np.mean):
+def _off_diagonal(table: np.ndarray) -> np.ndarray:
+    return table[~np.eye(len(table), dtype=bool)]
+
+
+def _mean_loss(
+    z, y, margin=1.0, *, pull=np.square, push=_push, pairs=_off_diagonal, reduce=np.mean
+):
     """Compute the contrastive loss, or that with one of its parts exchanged."""
-    return reduce(np.where(same, pull(d), push(d, margin)))
+    d, same = cdist(z, z), np.equal.outer(y, y)
+    return reduce(pairs(np.where(same, pull(d), push(d, margin))))
 
 
 _but = partial(partial, _mean_loss)
 
 
-def _by_kind(d: np.ndarray, same: np.ndarray, margin: float = 1.0) -> float:
+def _swapped(z: np.ndarray, y: np.ndarray, margin: float = 1.0) -> float:
+    d, same = cdist(z, z), np.equal.outer(y, y)
+    return np.mean(_off_diagonal(np.where(same, _push(d, margin), d**2)))
+
+
+def _by_kind(z: np.ndarray, y: np.ndarray, margin: float = 1.0) -> float:
+    d, same = _off_diagonal(cdist(z, z)), _off_diagonal(np.equal.outer(y, y))
     return np.mean(d[same] ** 2) + np.mean(_push(d[~same], margin))
 
 
-def _pairs() -> list[Case]:
+def _labelled() -> list[Case]:
     rng = np.random.default_rng(53)
     return [
-        Case(
-            np.array([0.3, 1.4, 0.6, 0.8, 1.2]),
-            np.array([True, True, False, False, False]),
-            given="[0.3, 1.4, 0.6, 0.8, 1.2], the first two of one label, and margin 1",
-        ),
-        *(
-            Case(rng.uniform(0.05, 1.9, n), rng.random(n) < share, margin)
-            for n, share, margin in ((16, 0.4, 0.6), (15, 0.4, 2.0), (14, 0, 1.0))
-        ),
+        Case(rng.uniform(0, 1.1, (len(labels), 2)), np.array(labels), *margin)
+        for labels, *margin in (
+            ([0, 0, 1, 2, 1],),
+            ([4, 4, 7, 7, 9, 4], 0.6),
+            ([2, 5, 2, 9], 2.0),
+            ([3, 1, 2, 0, 4], 1.0),
+        )
     ]
 
 
 @reference(
     "5.2",
     hints=[
+        "Begin with a table of distances, `np.sqrt(squared_distances(vectors, "
+        "vectors))`, and one of booleans, `labels[:, None] == labels`.",
         "Two formulas, one for each kind of pair. Compute both for all pairs, then "
-        "choose with `np.where(same, …, …)`.",
-        "Same label: `distances**2`. Two labels: `np.maximum(margin - distances, 0)`, "
-        "then square.",
-        "`apart = np.maximum(margin - distances, 0)**2`, then "
-        "`np.mean(np.where(same, distances**2, apart))`.",
+        "choose with `np.where(same, …, …)`. For two labels: `np.maximum(margin - "
+        "distances, 0)`, then square.",
+        "`losses = np.where(same, distances**2, apart)`; the mean without the diagonal "
+        "is `losses[~np.eye(len(labels), dtype=bool)].mean()`.",
     ],
-    cases=_pairs,
+    cases=_labelled,
     mistakes={
-        "That is one loss a pair; I asked for their mean.": _but(reduce=np.asarray),
-        "That is the sum; divide by the number of pairs.": _but(reduce=np.sum),
+        "That is one loss a pair; I asked for their mean.": (
+            _but(reduce=np.asarray),
+            _but(pairs=np.asarray, reduce=np.asarray),
+        ),
+        "That is one loss a picture; I asked for the mean over all pairs, one "
+        "number.": lambda z, y, m=1.0: np.array([_mean_loss(z, y, m)] * len(y)),
+        "A picture makes no pair with itself: take the mean over the n(n − 1) entries "
+        "of two pictures, without the diagonal.": _but(pairs=np.asarray),
+        "Those entries are squared distances; the margin is for distances: take the "
+        "root first.": (
+            _but(pull=lambda d: d**4, push=lambda d, m: _push(d**2, m)),
+            _but(push=lambda d, m: _push(d**2, m)),
+        ),
+        "That is the sum; divide by the number of pairs.": (
+            _but(reduce=np.sum),
+            lambda z, y, m=1.0: _mean_loss(z, y, m, reduce=np.sum) / 2,
+        ),
         "That is half: the losses here have no factor ½, which some papers put before "
-        "them.": lambda d, same, m=1.0: _mean_loss(d, same, m) / 2,
+        "them.": lambda z, y, m=1.0: _mean_loss(z, y, m) / 2,
         "The two kinds have changed places: for one label, the loss is the squared "
-        "distance.": lambda d, same, m=1.0: _mean_loss(d, ~same, m),
+        "distance.": _swapped,
         "Two labels that are farther apart than the margin cost nothing: max(0, "
         "margin − distance) is 0 there. In your code they cost something.": _but(
             push=lambda d, m: (m - d) ** 2
@@ -189,11 +233,11 @@ def _pairs() -> list[Case]:
         "Both losses are squares; yours are the distance and the gap to the margin, as "
         "they are.": _but(pull=np.abs, push=lambda d, m: _short(m, d)),
         "The margin was {margin}, and you used 1: take the argument, not its default "
-        "value.": lambda d, same, m=1.0: _mean_loss(d, same),
+        "value.": lambda z, y, m=1.0: _mean_loss(z, y),
         "In your code two labels cost nothing, however close they are; they should "
         "push each other apart.": _but(push=lambda d, m: 0),
         "Each kind has its own mean here: take one over all pairs, of both kinds "
-        "together.": (_by_kind, lambda *pairs: _by_kind(*pairs) / 2),
+        "together.": (_by_kind, lambda *batch: _by_kind(*batch) / 2),
         "In your code two labels cost something beyond the margin; they should within: "
         "margin − distance.": _but(push=lambda d, m: _short(d, m) ** 2),
         "You divided by the number of pairs whose loss is above 0; divide by all, also "
@@ -205,11 +249,14 @@ def _pairs() -> list[Case]:
     "the push every picture could sit on one point, at no cost.",
 )
 def contrastive_loss(
-    distances: np.ndarray, same: np.ndarray, margin: float = 1.0
+    vectors: np.ndarray, labels: np.ndarray, margin: float = 1.0
 ) -> float:
     """Go pair by pair; Hadsell, Chopra and LeCun (2006), CVPR, without its ½."""
-    pairs = zip(distances, same, strict=True)
-    losses = [d * d if alike else max(margin - d, 0) ** 2 for d, alike in pairs]
+    losses = []
+    for i, j in combinations(range(len(labels)), 2):
+        d = math.dist(vectors[i], vectors[j])
+        alike = labels[i] == labels[j]
+        losses.append(d * d if alike else max(margin - d, 0) ** 2)
     return sum(losses) / len(losses)
 
 
@@ -234,6 +281,47 @@ def _mean_share(z: np.ndarray, y: np.ndarray, t: float = 0.1) -> np.ndarray:
     positives = (y[:, None] == y) & others
     shares = softmax(np.where(others, z @ z.T / t, -np.inf), axis=1)
     return (shares * positives).sum(axis=1) / np.maximum(positives.sum(axis=1), 1)
+
+
+def _zero_where_alone(z: np.ndarray, y: np.ndarray, t: float = 0.1) -> np.ndarray:
+    """Compute −log of the mean share, and 0 for a picture without positives."""
+    alone = (y[:, None] == y).sum(axis=1) == 1
+    return np.where(alone, 0, -np.log(_mean_share(z, y, t)))
+
+
+def _loss_alone(z: np.ndarray, y: np.ndarray, t: float = 0.1) -> np.ndarray:
+    """Compute the loss, and log Σ exp for a picture without positives."""
+    logits = np.where(np.eye(len(y), dtype=bool), -np.inf, z @ z.T / t)
+    alone = (y[:, None] == y).sum(axis=1) == 1
+    return np.where(alone, logsumexp(logits, axis=1), _loss(z, y, t))
+
+
+def _lifted(least: float, lift: Answer = np.add) -> Answer:
+    """Compute the loss by −log of shares that are kept above 0."""
+
+    def answer(z: np.ndarray, y: np.ndarray, t: float = 0.1) -> np.ndarray:
+        own = np.eye(len(y), dtype=bool)
+        shares = softmax(np.where(own, -np.inf, z @ z.T / t), axis=1)
+        positives = (y[:, None] == y) & ~own
+        sums = np.where(positives, -np.log(lift(shares, least)), 0).sum(axis=1)
+        return sums / np.maximum(positives.sum(axis=1), 1)
+
+    return answer
+
+
+_SMALL = (1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15, 1e-16, 1e-20, 1e-30, 1e-300)
+
+
+def _expect_own_loss(answer: Answer) -> None:
+    """Refuse the course's own loss: the next cell compares the two."""
+    library = sys.modules.get("course_utils.metric_learning")
+    known = [library, getattr(library, "supervised_contrastive", None)]
+    if library and any(value is one for _, value in reached(answer) for one in known):
+        fail(
+            "The losses are right, but they are those of the course's own "
+            "`supervised_contrastive`: the next cell compares yours with it. Write "
+            "the loss in NumPy."
+        )
 
 
 def _batches() -> list[Case]:
@@ -324,11 +412,22 @@ def _slip_of_loss(got, expected, vectors, labels, *_: Any) -> str:
         "That is in bits, by the logarithm to base 2; the loss is in nats: use the "
         "natural logarithm.": lambda *batch: _loss(*batch) / math.log(2),
         "You averaged the shares and took the log; take the log of each share, and "
-        "average the logs.": lambda *batch: -np.log(_mean_share(*batch)),
+        "average the logs.": (
+            lambda *batch: -np.log(_mean_share(*batch)),
+            _zero_where_alone,
+        ),
+        "Where no other picture has the label, the loss is 0: your code leaves log "
+        "Σ exp there, of which nothing is subtracted.": _loss_alone,
+        "A small number that keeps shares above 0 changes those that are smaller "
+        "still: take log Σ exp minus the similarity instead of the logarithm of a "
+        "share.": tuple(
+            _lifted(least, lift) for lift in (np.add, np.maximum) for least in _SMALL
+        ),
         "Those are shares; the loss is the mean of −log(share), over the positives of "
         "each picture.": (_mean_share, lambda *batch: 1 - _mean_share(*batch)),
     },
     slip=_slip_of_loss,
+    then=_expect_own_loss,
     passed="The loss of a picture is high where negatives are nearer than positives. "
     "The nearest negatives weigh most, so training works where the errors are.",
     atol=1e-4,
@@ -344,145 +443,6 @@ def supervised_loss(
         positives = logits[labels[others] == label]
         losses.append(logsumexp(logits) - positives.mean() if len(positives) else 0.0)
     return np.array(losses)
-
-
-def _batches_of_distances() -> list[Case]:
-    rng, cases = np.random.default_rng(55), []
-    for labels, width in (([0, 0, 1, 1, 0, 2], 3), ([3, 7, 3, 3, 7, 7, 9], 2)):
-        z = _unit(rng.normal(size=(len(labels), width)))
-        cases.append(Case(*_distances_of(z, labels)))
-    # All negatives are nearer to the first anchor than its positive is.
-    angles = np.radians([0, 170, 20, 50, 80, 110])
-    z = np.column_stack([np.cos(angles), np.sin(angles)])
-    return [*cases, Case(*_distances_of(z, [0, 0, 1, 1, 2, 2]))]
-
-
-def _distances_of(z: np.ndarray, labels: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    same = np.equal.outer(labels, labels)
-    return _squared(z, z).astype("float32"), same
-
-
-def _negative(squared, same, pick=min, beyond=True, fallback=max, others=True):
-    """Squared distance to the negative of each pair, or to that of a mistake."""
-    table = np.zeros(squared.shape, "float32")
-    for a, p in np.ndindex(*squared.shape):
-        rows = [n for n in range(len(squared)) if not same[a, n] or not others]
-        every = [squared[a, n] for n in rows]
-        usable = [d for d in every if d > squared[a, p] or not beyond]
-        table[a, p] = pick(usable) if usable else fallback(every)
-    return table
-
-
-def _of_pairs(got: Any, expected: Any, squared: Any, same: Any) -> bool:
-    pairs = same & ~np.eye(len(same), dtype=bool)
-    if np.shape(got) != np.shape(expected):
-        return False
-    return bool(np.allclose(np.asarray(got)[pairs], expected[pairs], atol=1e-5))
-
-
-def _slip_of_miner(got, expected, squared, same, *_: Any) -> str:
-    if np.shape(got) != np.shape(expected):
-        return (
-            "I asked for a table, one entry for each anchor (row) and positive "
-            "(column): compare in three axes, anchor, positive, negative, and take the "
-            "`min` over the last."
-        )
-    pairs = same & ~np.eye(len(same), dtype=bool)
-    known = (
-        (
-            partial(_negative, beyond=False),
-            "That is the nearest negative of all; it "
-            "should be farther than the positive.",
-        ),
-        (
-            partial(_negative, pick=max),
-            "That is the farthest negative; I asked for the "
-            "nearest of those that are farther than the positive.",
-        ),
-        (
-            partial(_negative, fallback=min),
-            "Where no negative is farther than the "
-            "positive, take the *farthest* negative: yours is the nearest.",
-        ),
-        (
-            partial(_negative, others=False),
-            "Pictures of the anchor's own label count "
-            "as negatives in your code: leave out those where `same` is True.",
-        ),
-        (
-            lambda d, s: _negative(d, s).T,
-            "Rows and columns have changed places: row a "
-            "belongs to anchor a, column p to its positive.",
-        ),
-    )
-    came = np.asarray(got, float)
-    for mistake, sentence in known:
-        if np.allclose(came[pairs], mistake(squared, same)[pairs], atol=1e-5):
-            return sentence
-    if not np.isfinite(came[pairs]).all() or came[pairs].max() > 4.001:
-        return (
-            "Where no negative is farther than the positive, take the farthest "
-            "negative: in your code a stand-in for “none” is left there."
-        )
-    return "The first pair that differs is one of two different pictures of one label."
-
-
-def _look_into_a_graph(answer: Answer) -> None:
-    """Use an answer as the lesson does: compiled, with a gradient."""
-    import tensorflow as tf
-
-    z = tf.Variable(
-        _unit(np.random.default_rng(5).normal(size=(12, 4))), dtype="float32"
-    )
-    same = tf.constant(np.equal.outer(*[np.arange(12) % 3] * 2))
-
-    def loss() -> Any:
-        squared = 2 - 2 * tf.matmul(z, z, transpose_b=True)
-        return tf.reduce_sum(tf.where(same, answer(squared, same), 0.0))
-
-    def slope() -> Any:
-        with tf.GradientTape() as tape:
-            total = loss()
-        return tape.gradient(total, z)
-
-    try:
-        found = tf.function(slope)()
-    except Exception as error:
-        kind = type(error).__name__
-        fail(
-            "The table is right, but a compiled training step cannot run your code "
-            f"({kind}). Use `keras.ops` throughout, no NumPy and no loop over pairs."
-        )
-    if found is None:
-        fail(
-            "The table is right, but no gradient flows through it: build it from "
-            "`squared` by `keras.ops`, without turning it into NumPy."
-        )
-
-
-@reference(
-    "5.5",
-    hints=[
-        "Take one anchor a and one positive p. Which pictures n may be the negative? "
-        "Write the two conditions as tables of booleans.",
-        "`farther = squared[:, None, :] > squared[:, :, None]` has axes a, p, n. Of "
-        "those, n must not share a's label: `ops.logical_not(same)[:, None, :]`.",
-        "`ops.min(ops.where(usable, squared[:, None, :], np.inf), axis=2)` is the "
-        "nearest usable one; `ops.any(usable, axis=2)` says where there is one.",
-        "The farthest negative of each anchor is `ops.max(ops.where(same, -np.inf, "
-        "squared), axis=1, keepdims=True)`; choose between the two with `ops.where`.",
-    ],
-    cases=_batches_of_distances,
-    accepts=_of_pairs,
-    slip=_slip_of_miner,
-    then=_look_into_a_graph,
-    passed="Each pair gets the nearest negative beyond its positive: neither the "
-    "hardest one nor an easy one. It also runs in a compiled training step. Now train "
-    "with it.",
-)
-def semi_hard(squared: np.ndarray, same: np.ndarray) -> np.ndarray:
-    """Go pair by pair; Schroff, Kalenichenko and Philbin (2015), CVPR."""
-    return _negative(squared, same)
 
 
 def _voting_tables() -> list[tuple[np.ndarray, np.ndarray, list[int]]]:
@@ -512,13 +472,17 @@ def _less_often_right(got: Any, expected: Any, *given: Any) -> str:
     yours, ours = _scores(table, y, [int(got), int(expected)])
     return (
         f"Its votes are right for {yours:.1%}, those of {expected} for {ours:.1%}. Do "
-        "only the first k columns vote?"
+        "only the first k columns vote, and do you compare the votes with `labels`?"
     )
 
 
 def _by(score: Answer) -> Answer:
     """Choose by a score of a table, the true labels and one k."""
     return lambda table, y, ks: max(ks, key=lambda k: score(table, y, k))
+
+
+def _always(k: int) -> Answer:
+    return lambda table, y, candidates: k
 
 
 _WRONG_SCORES = {
@@ -546,8 +510,13 @@ _WRONG_SCORES = {
     ),
     "Labels have no order, so a median means nothing: take the most frequent label of "
     "the k.": lambda table, y, k: np.mean(np.median(table[:, :k], axis=1) == y),
-    "Do all columns vote, whatever k is? Then every candidate scores the same, and the "
-    "first of the list is taken.": lambda table, y, k: 0,
+    "You always take the first candidate of the list, as when all score the same. Do "
+    "all columns vote, whatever k is, or do you compare with other labels than "
+    "`labels`?": lambda table, y, k: 0,
+    "The most frequent label of the k wins, also with half of the votes or fewer: you "
+    "ask for more than half.": lambda table, y, k: np.mean(
+        (table[:, :k] == y[:, None]).sum(axis=1) > k / 2
+    ),
     "You always take the largest candidate.": lambda table, y, k: k,
     "You always take the smallest candidate.": lambda table, y, k: -k,
 }
@@ -572,6 +541,8 @@ _WRONG_SCORES = {
         "That is its place in the list; return the candidate at that place.": (
             lambda *table: int(np.argmax(_scores(*table)))
         ),
+        "You return the same number for every table: compute a score for each "
+        "candidate, and return the best.": tuple(map(_always, range(1, 16, 2))),
         **{said: _by(score) for said, score in _WRONG_SCORES.items()},
     },
     slip=_less_often_right,
