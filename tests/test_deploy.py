@@ -486,7 +486,7 @@ def test_the_proxy_is_pinned_with_digests_and_names_no_registry():
 def test_the_readmes_sizes_follow_from_what_was_measured():
     text = (DEPLOY / "README.md").read_text(encoding="utf-8")
     assert sizes.renewed(text, MEASURED) == text
-    assert [run["students"] for run in MEASURED] == [1, 4, 12]
+    assert MEASURED[-1]["students"] == 30
     assert not any(run["failures"] for run in MEASURED)
 
 
