@@ -387,7 +387,8 @@ def _run(options: argparse.Namespace) -> int:
         raise UsageError(
             "--save measures lessons that run alone: leave --jobs out, or --save."
         )
-    if options.save and profile() != "quick":
+    size = profile()  # a wrong one is told before anything runs
+    if options.save and size != "quick":
         raise CourseError(
             "Stored outputs are those of the quick profile: unset COURSE_PROFILE."
         )
