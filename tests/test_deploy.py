@@ -494,7 +494,7 @@ def test_sizes_grow_with_the_class_and_with_the_need_of_one():
     one = {name: {"median": 60, "worst": 60} for name in ("spawn_s", "lesson_s")}
     one |= {name: {"median": 1024, "worst": 1024} for name in ("memory_mb", "home_mb")}
     one |= {"cpu_s": {"median": 60, "worst": 90}, "students": 1, "failures": []}
-    one |= {"hub_mb": 100, "proxy_mb": 50}
+    one |= {"hub_mb": 100, "proxy_mb": 50, "all_mb": 1200}
     rows = sizes.table([one]).splitlines()[-3:]
     # 30 students: 1 GB each and the hub's 150 MB; 60 s each within 10 and 60 minutes.
     assert rows[0] == "| 30 | 31 GB | 61 GB | 3 | 1 | 30 GB |"

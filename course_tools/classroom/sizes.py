@@ -48,8 +48,9 @@ def table(runs: list[dict]) -> str:
     """Lines of the README's tables: what was measured, and what follows for classes."""
     lines = [
         "| students at once | seconds to a server | seconds for the lesson | "
-        "MB a student | CPU seconds a student | MB of hub and proxy | failures |",
-        "|---|---|---|---|---|---|---|",
+        "MB a student | CPU seconds a student | MB of hub and proxy | "
+        "MB of all at once | failures |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for run in runs:
         one = {
@@ -59,7 +60,8 @@ def table(runs: list[dict]) -> str:
         lines.append(
             f"| {run['students']} | {one['spawn_s']} | {one['lesson_s']} | "
             f"{one['memory_mb']} | {one['cpu_s']} | "
-            f"{run['hub_mb'] + run['proxy_mb']} | {len(run['failures'])} |"
+            f"{run['hub_mb'] + run['proxy_mb']} | {run['all_mb']:,} | "
+            f"{len(run['failures'])} |"
         )
     found = figures(runs)
     lines += [
