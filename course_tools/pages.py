@@ -7,6 +7,7 @@ without a scope. Both are completed here, in what is shown; nothing stored chang
 
 from __future__ import annotations
 
+import argparse
 import base64
 import hashlib
 import html
@@ -17,6 +18,7 @@ from typing import Any
 
 from course_tools.lessons import JUPYTER, find_lessons
 from course_utils.alt_text import PICTURES, stored_text
+from course_utils.errors import CourseError
 from course_utils.table_heads import with_scopes
 
 import nbformat
@@ -139,9 +141,22 @@ def finish_page(page: str, texts: dict[str, str]) -> str:
     return with_scopes(IMAGE.sub(named, page)).replace(SIDEBAR, landmark)
 
 
-if __name__ == "__main__":
-    for lesson in find_lessons(sys.argv[1:]):
+def main() -> None:
+    """Write lessons as HTML into the current folder."""
+    parser = argparse.ArgumentParser(
+        prog="python -m course_tools.pages", description="Write solved lessons as HTML."
+    )
+    parser.add_argument("lessons", nargs="*", metavar="LESSON", help="none means all")
+    try:
+        lessons = find_lessons(parser.parse_args().lessons)
+    except CourseError as error:
+        sys.exit(str(error))
+    for lesson in lessons:
         notebook = nbformat.read(lesson.solution, as_version=4)
         target = Path(lesson.solution.with_suffix(".html").name)
         target.write_text(lesson_page(notebook, lesson.name), encoding="utf-8")
         print(target)
+
+
+if __name__ == "__main__":
+    main()

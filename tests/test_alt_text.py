@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 
+from course_tools import pages
 from course_utils import alt_text, plotting
 from course_utils.alt_text import (
     alternative_text,
@@ -169,3 +171,12 @@ def test_a_stored_picture_has_a_text_even_from_before_there_was_one(
 ):
     kind = next(iter(data), "image/png")
     assert stored_text({"data": data, "metadata": {kind: metadata}}) == text
+
+
+def test_pages_of_a_lesson_that_does_not_exist_end_with_one_sentence(
+    capsys, monkeypatch
+):
+    monkeypatch.setattr(sys, "argv", ["pages", "13"])
+    with pytest.raises(SystemExit, match=r"There is no lesson '13'\. There are: "):
+        pages.main()
+    assert capsys.readouterr().out == ""

@@ -499,6 +499,9 @@ def test_sizes_grow_with_the_class_and_with_the_need_of_one():
     # 30 students: 1 GB each and the hub's 150 MB; 60 s each within 10 and 60 minutes.
     assert rows[0] == "| 30 | 31 GB | 61 GB | 3 | 1 | 30 GB |"
     assert rows[2].startswith("| 3,000 | 3,100 GB | 6,100 GB | 300 | 50 |")
+    # Students who share a server's pages count for less each.
+    many = one | {"students": 2, "memory_mb": {"median": 500, "worst": 512}}
+    assert sizes.figures([many, one])["memory_mb"] == 512
 
 
 @pytest.fixture
