@@ -30,9 +30,11 @@ def _two_models() -> list[Case]:
         )
         cases.append(Case(truth, first, second, 3_000, seed, given=given))
     # Few and skewed: an item that is never drawn, or a normal distribution, shows.
-    truth, second = np.array([0, 1, 1, 0]), np.array([0, 1, 1, 1])
-    given = "four labels, a model that is right and one that misses the last of them"
-    cases.append(Case(truth, truth.copy(), second, 3_000, 24, given=given))
+    for seed, missed, which in ((24, 3, "last"), (25, 0, "first")):
+        truth = np.array([0, 1, 1, 0])
+        second = np.where(np.arange(4) == missed, 1 - truth, truth)
+        given = f"four labels, a model that is right and one that misses the {which}"
+        cases.append(Case(truth, truth.copy(), second, 3_000, seed, given=given))
     return cases
 
 
@@ -193,6 +195,11 @@ def _close_to(got: Any, expected: Any, *_: Any) -> bool:
         "drawn.": _drawn(
             lambda right, other, rng, size: _gap(
                 right, other, rng.integers(0, size - 1, size)
+            )
+        ),
+        "`rng.integers(1, n)` begins at 1: the first item, 0, is never drawn.": _drawn(
+            lambda right, other, rng, size: _gap(
+                right, other, rng.integers(1, size, size)
             )
         ),
         "Those are the mean and 1.96 standard deviations to each side; I asked for the "

@@ -92,6 +92,7 @@ def _padded_reviews() -> list[Case]:
         ids[0, :3] = ids[1, :5] = ids[2, -2:] = 0
         ids[:, 5] = np.where(ids[:, 5] > 0, 1, 0)
         ids[empty] = 0
+        ids[3], ids[3, 2] = 0, 17  # a review of one word
         # What stands at a padded place is not zero in a trained table.
         cases.append(Case(rng.normal(0.7, 1.0, size=(batch, length, dim)), ids))
     return cases
@@ -144,6 +145,11 @@ def _wrong_without_words(got: Any, expected: Any, _: Any, ids: Any) -> str:
             lambda vectors, ids: np.array(
                 [v[: (i != 0).sum()].mean(0) for v, i in zip(vectors, ids, strict=True)]
             ),
+        ),
+        "A review of one word has that word's vector: divide by at least 1, not "
+        "2.": lambda vectors, ids: (
+            (vectors * (ids != 0)[..., None]).sum(axis=1)
+            / np.maximum((ids != 0).sum(axis=1)[:, None], 2)
         ),
         "You divided by one word too many.": lambda vectors, ids: (
             (vectors * (ids != 0)[..., None]).sum(axis=1)
@@ -260,7 +266,7 @@ def train_classifier(
         fail(_below_the_bar(interval, said, predict, texts[:2_000], labels[:2_000]))
     _expect_learning(answer, texts[:N_FEW].copy(), labels[:N_FEW], held_texts, chances)
     return (
-        f"Accuracy {interval:.3f} on {len(said):,} reviews that it never saw. Minus "
+        f"Accuracy {interval:.3f} on {len(said):,} reviews that were held out. Minus "
         f"the lesson's average of words: {gap:.3f}. Where that interval contains zero, "
         "the two cannot be ranked."
     )

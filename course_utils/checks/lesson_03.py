@@ -233,6 +233,15 @@ def _unequal(got: Any, expected: Any, labels: np.ndarray, n_topics: int) -> str:
                 where=_count(labels, k) > 0,
             )
         ),
+        "A topic without a story divides by 0, and `nan_to_num` makes a huge number of "
+        "that. Its weight is 0.": lambda labels, k: np.nan_to_num(
+            np.divide(
+                len(labels),
+                k * _count(labels, k),
+                out=np.full(k, np.inf),
+                where=_count(labels, k) > 0,
+            )
+        ),
         "`np.bincount` ends at the largest label that occurs; `minlength=n_topics` "
         "counts the others too. And a topic without a story divides by 0: it weighs "
         "0.": lambda labels, k: np.divide(

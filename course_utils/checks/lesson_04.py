@@ -198,10 +198,42 @@ def split_by_group(answer: Answer) -> str:
             )
         if held_out[0] == held_out[2] == held_out[3]:
             fail("Three seeds gave the same split: is the seed used?")
+    _expect_chance(answer)
     return (
         "No group is on both sides. Near-duplicates can no longer raise the held-out "
         "score."
     )
+
+
+def _expect_chance(answer: Answer) -> None:
+    """Insist that each group has the same chance to be held out, whatever its size."""
+    n_draws, names = 300, np.arange(20) * 7 + 3
+    groups = np.repeat(names, np.where(np.arange(20) % 2, 8, 1))
+    drawn = [
+        _groups_held_out(answer(groups, 0.25, seed), groups, 0.25)
+        for seed in range(n_draws)
+    ]
+    times = np.array([sum(name in held for held in drawn) for name in names])
+    told = f"Of 20 groups, five held out with each of {n_draws} seeds"
+    # A quarter of 300 is 75, give or take 8.
+    small, large = times[::2].mean(), times[1::2].mean()
+    if abs(large - small) > 25:
+        fail(
+            f"{told}, those of eight photos were held out {large:.0f} times each, "
+            f"those of one photo {small:.0f}. Draw among np.unique(groups), where "
+            "each stands once."
+        )
+    if (times < 30).any():
+        which = int(times.argmin())
+        fail(
+            f"{told}, one was held out {times[which]} times: number {which + 1} of "
+            "np.unique(groups). Do all of them take part in the draw?"
+        )
+    if len(set(map(frozenset, drawn))) < n_draws / 2:
+        fail(
+            f"{told}, only {len(set(map(frozenset, drawn)))} different splits came: "
+            "draw with np.random.default_rng(seed), do not shift by the seed."
+        )
 
 
 def _groups_held_out(got: Any, groups: np.ndarray, share: float) -> set[int]:

@@ -31,6 +31,9 @@ Answer = Callable[..., Any]
 COVERAGE = 0.05  # of the pool on which a heuristic has to fire
 PRECISION = 0.8  # of the validation posts on which it fires
 MORE = 0.01  # of the pool that the vote labels thanks to it
+PERFECT = (
+    40  # validation posts; who is right on more of them may have seen their labels
+)
 
 
 def _variants(function: Answer, **steps: dict[str, Answer]) -> dict[str, Answer]:
@@ -112,7 +115,7 @@ def _shares(
                 ),
             },
             coverage={
-                "Yours is one of the labelled posts; coverage is one of all posts.": (
+                "Coverage is a share of all posts; yours is of labelled ones alone.": (
                     lambda fires, known: _per(fires & known, known)
                 ),
                 "Coverage counts every post on which it fires, labelled or not.": (
@@ -161,6 +164,29 @@ def _poll(
     return (best, sure) if decided else undecided(best, sure)
 
 
+def _against_second(labels: list[int], weights: list[float]) -> tuple[Any, Any]:
+    """Subtract the second best alone, from the margin and from what decides."""
+    sums = sorted(np.bincount(labels, weights)) if labels else [0.0]
+    margin = sums[-1] - (sums[-2] if len(sums) > 1 else 0)
+    if margin <= 1e-9:
+        return ABSTAIN, 0.0
+    return int(np.bincount(labels, weights).argmax()), _sigmoid(7 * margin - 3)
+
+
+def _heaviest(labels: list[int], weights: list[float]) -> int:
+    return labels[int(np.argmax(weights))]
+
+
+def _of_one(labels: list[int], weights: list[float], choose: Answer) -> tuple[Any, Any]:
+    """Choose a label in another way, and subtract the rest from its own sum."""
+    if not labels:
+        return ABSTAIN, 0.0
+    label = choose(labels, weights)
+    own = sum(w for one, w in zip(labels, weights, strict=True) if one == label)
+    margin = 2 * own - sum(weights)
+    return (label, _sigmoid(7 * margin - 3)) if margin > 1e-9 else (ABSTAIN, 0.0)
+
+
 @reference(
     "8.2",
     hints=[
@@ -179,15 +205,14 @@ def _poll(
         Case([0, 1], [0.8, 0.8]),
         Case([2, 1, 0], [0.5, 0.3, 0.4]),
         Case([0, 3, 0], [0.6, 0.35, 0.5]),
+        Case([0, 1, 2], [0.9, 0.2, 0.2]),
+        Case([6, 4, 6], [0.3, 0.2, 0.4]),
         Case([], [], advice="Without votes it should return -1 and 0.0."),
     ],
     mistakes=_variants(
         _poll,
         winner={
             "0 is a desk, too; only -1 is none.": lambda best, *votes: best or ABSTAIN,
-            "You took the heaviest single vote; add up the weights of each label.": (
-                lambda best, labels, weights: labels[int(np.argmax(weights))]
-            ),
         },
         undecided={
             "Where there is no label, give -1.": lambda label, sure: (None, 0.0),
@@ -195,7 +220,6 @@ def _poll(
             "Without a label the confidence is 0.": lambda label, sure: (ABSTAIN, sure),
         },
         margin={
-            "You subtracted only the second best.": lambda sums: sums[0] - sums[1],
             "That is the best sum alone; subtract the others.": max,
             "You divided by the sum of all weights; leave the margin as it is.": (
                 lambda sums: 2 * sums[0] / (sum(sums) or 1) - 1
@@ -209,12 +233,22 @@ def _poll(
             "The sign in exp is wrong.": lambda m: _sigmoid(3 - 7 * m),
             "The 7 and the 3 are missing: σ(7 · margin − 3).": _sigmoid,
             "The − 3 is missing.": lambda m: _sigmoid(7 * m),
-            "7 multiplies the margin only, not the 3.": lambda m: _sigmoid(7 * (m - 3)),
         },
     )
     | {
         "You counted votes; add up their weights.": (
             lambda labels, weights: _poll(labels, [1.0] * len(labels))
+        ),
+        "You subtracted only the second best; subtract all others.": (
+            partial(_poll, margin=lambda sums: sums[0] - sums[1]),
+            _against_second,
+        ),
+        "You took the heaviest single vote; add up the weights of each label.": (
+            partial(_poll, winner=lambda best, *votes: _heaviest(*votes)),
+            partial(_of_one, choose=_heaviest),
+        ),
+        "You took the label with the most votes; add up their weights.": partial(
+            _of_one, choose=lambda labels, weights: max(labels, key=labels.count)
         ),
     },
     slip=partial(_swapped, "The label comes first, then the confidence"),
@@ -235,8 +269,8 @@ def weak_vote(labels: list[int], weights: list[float]) -> tuple[int, float]:
     "8.3",
     hints=[
         "It helps most where the others are silent. Read some of those posts: "
-        "`for text in x_pool[given == -1][:20]: print(text[:80])`. To which desk would "
-        "you send them, by which words?",
+        "`for text in x_pool[unknown & (given == -1)][:20]: print(text[:80])`. To "
+        "which desk would you send them, by which words?",
         "`words = set(text.split())`, then `if words & {…}: return …`. Names of clubs, "
         "peoples, agencies and devices seldom mean two things.",
         "Look at your precision: "
@@ -274,7 +308,12 @@ def my_heuristic(answer: Answer, board: tuple, truths: tuple) -> str:
     asked = own[judges, 0]
     n_fired, n_right = np.sum(asked != ABSTAIN), np.sum(asked == wanted)
     told = f"right on {n_right} of the {n_fired} validation posts on which it fires"
-    if n_right < PRECISION * n_fired or not n_fired:
+    if not n_fired:
+        fail(
+            "It fires on none of the validation posts, so nobody can tell how often it "
+            "is right. Which words are more common?"
+        )
+    if n_right < PRECISION * n_fired:
         fail(f"It is {told}; the bar is {PRECISION:.0%}. Leave out words that err.")
     read = manual.copy()
     read[judges] = ABSTAIN
@@ -298,10 +337,14 @@ def my_heuristic(answer: Answer, board: tuple, truths: tuple) -> str:
             f"posts, without it on {n_old}: a loss of {gain:.3f}. Take words out that "
             "err."
         )
+    ends = "" if gain.excludes_zero else ", which is all that so few posts can tell"
+    if n_right == n_fired > PERFECT:
+        ends += ". Never to err on so many is rare: has it seen the validation posts?"
+        ends += " Then each figure below is too good"
     return (
         f"It fires on {fires.mean():.1%} of the posts and is {told}; {shown}. On the "
         f"validation posts the vote was right {n_old} times, with it {n_new} times: a "
-        f"change of {gain:.3f}, which is all that so few posts can tell."
+        f"change of {gain:.3f}{ends}."
     )
 
 
@@ -394,6 +437,8 @@ def _weak_labels() -> Iterator[Case]:
     confidence, right = np.array([0.5, 0.7, 0.9]), np.array([False, True, False])
     for candidates, wanted in ([0.6, 0.95], 0.5), ([0.7, 0.9], 0.5), ([0.6, 0.95], 0.3):
         yield Case(confidence, right, candidates, wanted)
+    # 0 is a threshold as well.
+    yield Case(confidence, right, [0.5, 0.0], 0.3)
     # 0.7996 is not yet 0.8.
     yield Case(np.full(2500, 0.5), np.arange(2500) < 1999, [0.4, 0.2], 0.8)
 
@@ -413,6 +458,9 @@ def _weak_labels() -> Iterator[Case]:
         choose={
             "The highest that will do keeps fewer posts.": lambda good, _: max(good),
             "The list has no order; sort it first.": lambda good, _: good[0],
+            "A threshold of 0 is one, too: ask `is None`.": (
+                lambda good, _: min(good) or None
+            ),
             "Accuracy may fall and rise again: go up from the lowest candidate.": (
                 lambda good, bad: min([t for t in good if t > max(bad)], default=None)
             ),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from course_utils.checks.bootstrap import expect_seeded, was_rounded
 from course_utils.checks.cases import Case, reference
 from course_utils.checks.core import exercise, fail
+from course_utils.checks.leaks import reached
 from course_utils.evaluation import Interval, bootstrap
 from course_utils.search import search_scores
 
@@ -40,14 +42,30 @@ def train(answer: Answer, fit: tuple, held_out: tuple) -> str:
     Both parts are pairs of vectors and labels.
     """
     vectors, labels = fit
+    for name, value in reached(answer):
+        if _is_data(value):
+            fail(
+                f"train reads `{name}`, data of other cells: a head that has seen what "
+                "it is judged on looks too good. Use `vectors` and `labels` alone."
+            )
     few = vectors[:256].copy(), labels[:256].copy()
-    first, again = (_sent(answer(*few, seed=3, epochs=1), few[0]) for _ in range(2))
+    with _counted() as n_sent:
+        first = _sent(answer(*few, seed=3, epochs=1), few[0])
+    again = _sent(answer(*few, seed=3, epochs=1), few[0])
     if not all(map(np.array_equal, few, (vectors[:256], labels[:256]))):
         fail("train changed `vectors` or `labels` itself; work on a copy.")
     if not np.array_equal(first, again):
         fail(
             "The same seed gave two different heads: call `torch.manual_seed(seed)` "
             "before the head is made, and draw nothing from elsewhere."
+        )
+    with _counted() as n_longer:
+        _sent(answer(*few, seed=3, epochs=3), few[0])
+    if n_sent and sum(n_longer) < 2 * sum(n_sent):
+        fail(
+            f"For epochs=3 the head was given {sum(n_longer):,} samples to learn from, "
+            f"for epochs=1 {sum(n_sent):,}: go `epochs` times through all samples, and "
+            "return the head behind both loops."
         )
     asked, wanted = held_out
     made = _sent(answer(vectors.copy(), labels.copy()), asked)
@@ -62,9 +80,43 @@ def train(answer: Answer, fit: tuple, held_out: tuple) -> str:
     if gain.low <= BAR:
         fail(f"On {len(wanted)} threads held out {_told(raw, new, gain)} {_why(gain)}")
     return (
-        f"On {len(wanted)} threads that it was not trained on {_told(raw, new, gain)} "
-        "You trained a model from given samples to a head that is better than none."
+        f"On {len(wanted)} threads held out {_told(raw, new, gain)} From labels that "
+        "nobody typed you have trained a head that searches better than none."
     )
+
+
+def _is_data(value: Any, depth: int = 2) -> bool:
+    """Whether a value, or a part of it, holds many numbers."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    parts = getattr(value, "tensors", value)  # of a data set
+    if isinstance(parts, tuple | list) and len(parts) < 100:
+        return depth > 0 and any(_is_data(part, depth - 1) for part in parts)
+    if getattr(value, "dataset", None) is not None:
+        return _is_data(value.dataset, depth)
+    with contextlib.suppress(Exception):  # of what is no array
+        array = np.asarray(parts)
+        return array.ndim > 0 and array.dtype.kind in "biuf" and len(array) >= 100
+    return False
+
+
+@contextlib.contextmanager
+def _counted() -> Iterator[list[int]]:
+    """Count the rows that modules of the notebook get while gradients are kept."""
+    import torch
+
+    rows: list[int] = []
+
+    def note(module: Any, given: tuple, made: Any) -> None:
+        own = not type(module).__module__.startswith(("torch.", "pytorch_metric"))
+        if own and given and torch.is_grad_enabled():
+            rows.append(len(given[0]))
+
+    hook = torch.nn.modules.module.register_module_forward_hook(note)
+    try:
+        yield rows
+    finally:
+        hook.remove()
 
 
 def _told(raw: np.ndarray, new: np.ndarray, gain: Interval) -> str:
@@ -117,7 +169,9 @@ def _two_searches() -> list[Case]:
     for seed, n_threads in ((861, 150), (862, 220)):
         rng = np.random.default_rng(seed)
         sizes = rng.geometric(0.25, n_threads)
-        threads = np.repeat(rng.permutation(5 * n_threads)[:n_threads], sizes)
+        # Any numbers, below 0 as well.
+        names = rng.permutation(5 * n_threads)[:n_threads] - n_threads
+        threads = np.repeat(names, sizes)
         topic = np.repeat(rng.normal(size=n_threads), sizes)
         size = np.repeat(sizes, sizes)
         raw = np.clip(0.6 + 0.2 * topic + 0.1 * rng.normal(size=len(topic)), 0, 1)
@@ -181,10 +235,25 @@ def _each_once(new: Any, raw: Any, member: Any, rng: Any) -> float:
     return _mean_of(new - raw, member, np.unique(_threads(rng, member)))
 
 
+def _too_many(new: Any, raw: Any, member: Any, rng: Any) -> float:
+    drawn = rng.integers(0, member.max() + 1, len(new))
+    return _mean_of(new - raw, member, drawn)
+
+
+def _by_size(new: Any, raw: Any, member: Any, rng: Any) -> float:
+    drawn = member[rng.integers(0, len(new), member.max() + 1)]
+    return _mean_of(new - raw, member, drawn)
+
+
+def _over_all(new: Any, raw: Any, member: Any, rng: Any) -> float:
+    sums, _ = _sums(new - raw, member)
+    return sums[_threads(rng, member)].sum() / len(new)
+
+
 def _no_width(got: Any, expected: Any, *_: Any) -> str:
     if got.shape != expected.shape:
         return ""
-    if got[0] == got[1]:
+    if np.isclose(got[0], got[1], rtol=0, atol=1e-9):
         return (
             "Both ends are the same: every draw came out alike. Make the generator "
             "once, before the loop, and draw threads with replacement."
@@ -242,6 +311,15 @@ def _close_to(got: Any, expected: Any, *_: Any) -> bool:
         ),
         "That is raw minus new; I asked for new minus raw.": (
             _drawn(lambda new, raw, *rest: _by_thread(raw, new, *rest))
+        ),
+        "Each draw has as many threads as there are threads, not as there are "
+        "queries.": _drawn(_too_many),
+        "Each thread has the same chance to be drawn, whatever its size: draw from "
+        "`np.unique(threads)`.": _drawn(_by_size),
+        "Divide by the number of queries in the draw, which differs from draw to "
+        "draw.": _drawn(_over_all),
+        "`np.percentile` counts from 0 to 100: 2.5 and 97.5, or take `np.quantile`.": (
+            _drawn(_by_thread, (0.00025, 0.00975))
         ),
         "That is the middle 90 %: cut off 2.5 % at each end, not 5 %.": (
             _drawn(_by_thread, (0.05, 0.95))

@@ -26,6 +26,7 @@ def _word_sets() -> Iterator[Case]:
         yield Case(*(one.astype(np.float32) for one in sets), given=given)
     first, second = np.eye(3)[[0, 0, 2]], np.eye(3)[[1, 1, 2]]
     yield Case(first, second, np.eye(3)[:1], np.eye(3)[1:2])
+    yield Case(second, first, np.eye(3)[:1], np.eye(3)[1:2])
 
 
 def _effect(
@@ -67,6 +68,10 @@ _effect_of = _effect(units, _pooled)
     mistakes={
         "The sign is reversed: positive if `first` leans more to `left`.": (
             lambda *sets: -_effect_of(*sets)
+        ),
+        "Keep the sign: it is negative where `first` leans more to `right`.": (
+            lambda *sets: abs(_effect_of(*sets)),
+            lambda *sets: max(0.0, _effect_of(*sets)),
         ),
         "Divide by the standard deviation of all leanings.": (
             _effect(units, lambda one, other: 1.0)
@@ -112,7 +117,7 @@ _effect_of = _effect(units, _pooled)
             lambda first, second, left, right: np.ones(len(first)),
         ),
     },
-    then=lambda answer: alone("bias", answer(*np.eye(8).reshape(4, 2, 8) + 0.1)),
+    then=lambda answer: alone("bias", answer(*next(_word_sets()).arguments)),
     passed="An effect of 2 is the largest possible for sets of equal size; 0 means "
     "that the sets do not differ. The next cell asks whether chance would do the same.",
     atol=1e-4,

@@ -53,6 +53,16 @@ def cut_off(names, k, rng):
     return rng.choice(names, k - (len(names) == 59), replace=False)
 
 
+def rolled(groups, share, seed):
+    names = np.unique(groups)
+    return np.isin(groups, np.roll(names, seed)[: round(share * len(names))])
+
+
+def met_first(groups, share, seed):
+    met = list(dict.fromkeys(np.random.default_rng(seed).permutation(groups).tolist()))
+    return np.isin(groups, met[: round(share * len(met))])
+
+
 def shuffled_in_place(groups, share, seed):
     np.random.default_rng(seed).shuffle(groups)
     return by_shuffling(groups, share, seed)
@@ -331,6 +341,12 @@ ANSWERS = {
             (drawn(lambda names, k, rng: names[:k]), "is the seed used"),
             (drawn(lambda names, k, rng: rng.choice(names, k)), "replace=False"),
             (drawn(lambda names, k, rng: names[rng.random(names.size) < 0.3]), "big"),
+            (
+                drawn(lambda names, k, rng: rng.choice(names[:-1], k, False)),
+                "held out 0 times: number 20",
+            ),
+            (rolled, "different splits came"),
+            (met_first, "those of eight photos were held out"),
             (shuffled_in_place, "changed `groups` itself"),
         ],
     ),
