@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
+import pickle
 import re
 import subprocess
 import sys
@@ -440,3 +442,31 @@ def test_a_tiny_run_of_lesson_10_keeps_three_tables(monkeypatch, capsys):
 def test_wrong_options_of_lesson_10_are_one_sentence(arguments, capsys):
     assert main(["bench", "10", *arguments]) != 0
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_published_split_is_read_without_unpickling(tmp_path, monkeypatch):
+    # Users and films count from 1 as they first occur: 7 and 5 are the first ones.
+    user, film = np.array([7, 7, 2, 7, 2]), np.array([5, 0, 5, 9, 9])
+    made = {
+        "cold_items": [
+            np.int32(9)
+        ],  # as in the file; it brings NumPy's type of numbers
+        "train_user_list": [set(), {1, 3}, {3}],
+        "test_user_list": [set(), {np.int32(2)}, {np.int32(1)}],
+        "item_dict": {1: [4]},
+    }
+    path = tmp_path / "split.pkl"
+    path.write_bytes(pickle.dumps(made, protocol=4))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    monkeypatch.setattr(lesson_10, "QIAN_SHA256", digest)
+    part = lesson_10.published_split(str(path), user, film)
+    assert part.tolist() == [0, 2, 2, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("split.pkl", "another file"), ("none.pkl", "cannot be read")]
+)
+def test_another_split_is_refused_in_one_sentence(tmp_path, name, words):
+    (tmp_path / "split.pkl").write_bytes(b"another")
+    with pytest.raises(UsageError, match=words):
+        lesson_10.published_split(str(tmp_path / name), np.zeros(1), np.zeros(1))

@@ -10,8 +10,11 @@ settings are those of the lesson.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
+import pickletools
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from course_tools.bench import recipe, store, table
@@ -43,6 +46,12 @@ CHOSEN_ON = 1
 # RecBole's documents, for BPR: `README.md` and `docs/source/get_started` of its
 # repository. Range over three places that print a result of the default settings.
 RECBOLE = ["0.761 to 0.795", "0.277 to 0.292", "0.237 to 0.252"]
+# The split of Qian et al. (2022), IEEE TKDE, as github.com/NLPWM-WHU/IDS4NR has it in
+# movielens_100k/movielens100k_longtail_data.pkl, and what Shehzad, Ferrari Dacrema and
+# Jannach (2025), arXiv:2501.10143, publish for it in their online tables: recall@10.
+QIAN_SHA256 = "8b873fab69b628c7f23ec2aac798fbb08bd8ce689084ca450825ad942c2769b6"
+QIAN = "Qian et al.: "
+SHEHZAD = {"popularity": "0.087", "item-kNN": "0.141", "EASE": "0.185"}
 Scores = dict[str, np.ndarray]
 
 
@@ -54,7 +63,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser : argparse.ArgumentParser
         Parser of the command.
     """
-    parser.add_argument_group("lesson 10").add_argument(
+    group = parser.add_argument_group("lesson 10")
+    group.add_argument(
+        "--published-split",
+        metavar="FILE",
+        help="movielens100k_longtail_data.pkl of github.com/NLPWM-WHU/IDS4NR, a split "
+        "that others published results for; it is read, not unpickled",
+    )
+    group.add_argument(
         "--folds",
         type=int,
         default=N_FOLDS,
@@ -74,7 +90,7 @@ def run(options: argparse.Namespace) -> None:
     Raises
     ------
     UsageError
-        When a number is too small or too large.
+        When a number is too small or too large, or the split is another file.
     """
     if options.seeds < 1:
         raise UsageError("--seeds takes 1 or more.")
@@ -85,9 +101,13 @@ def run(options: argparse.Namespace) -> None:
     command = f"course bench 10 --seeds {len(seeds)} --store"
     if options.folds < N_FOLDS:
         command += f" --folds {options.folds}"
+    path = options.published_split
+    if path:
+        command += " --published-split FILE"
+    published = published_split(path, lesson["user"], lesson["film"]) if path else None
     for name, title, columns, rows in (
         ("10_warm", "the last five films of each user", WARM, warm(lesson, seeds)),
-        ("10_splits", "other splits", SPLITS, splits(lesson)),
+        ("10_splits", "other splits", SPLITS, splits(lesson, published)),
         ("10_cold", "new films", COLD, cold(lesson, seeds, options.folds)),
     ):
         store(name, command, columns, rows)
@@ -271,13 +291,71 @@ def warm(lesson: dict[str, Any], seeds: range) -> list[list[str]]:
     return rows
 
 
-def splits(lesson: dict[str, Any]) -> list[list[str]]:
+def published_split(path: str, user: np.ndarray, film: np.ndarray) -> np.ndarray:
+    """Read the split of Qian et al. (2022) without unpickling it.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    user, film : numpy.ndarray of int, shape (n_ratings,)
+        Of the ratings, in the order of the original file, by which theirs count users
+        and films from 1 as they first occur.
+
+    Returns
+    -------
+    numpy.ndarray of int, shape (n_ratings,)
+        0 to train on, 2 to test on.
+
+    Raises
+    ------
+    UsageError
+        When the file cannot be read, or is another one.
+    """
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"--published-split: {path} cannot be read: {error.strerror}."
+        ) from None
+    if hashlib.sha256(raw).hexdigest() != QIAN_SHA256:
+        raise UsageError(
+            f"--published-split: {path} is another file: its sha256 differs."
+        )
+    # A set of films for each user: first those to train on, then those to test on. The
+    # latter are NumPy's numbers, four bytes each.
+    sets: list[set[int]] = []
+    filled: set[int] | None = None
+    for code, value, _ in pickletools.genops(raw):
+        if code.name == "EMPTY_SET":
+            filled = set()
+            sets.append(filled)
+        elif code.name in ("EMPTY_LIST", "EMPTY_DICT"):
+            filled = None
+        elif filled is not None and isinstance(value, bytes):
+            filled.add(int.from_bytes(value, "little"))
+        elif filled is not None and code.name.startswith("BININT"):
+            filled.add(int(value or 0))
+    tested = sets[len(sets) // 2 :]
+    numbers = []
+    for column in (user, film):
+        _, first, which = np.unique(column, return_index=True, return_inverse=True)
+        numbers.append(np.argsort(np.argsort(first))[which] + 1)
+    pairs = zip(*numbers, strict=True)
+    return np.array([2 if one in tested[who] else 0 for who, one in pairs])
+
+
+def splits(
+    lesson: dict[str, Any], published: np.ndarray | None = None
+) -> list[list[str]]:
     """Judge the systems on splits that others published results for.
 
     Parameters
     ----------
     lesson : dict
         As `prepared` gives it.
+    published : numpy.ndarray, optional
+        As `published_split` gives it.
 
     Returns
     -------
@@ -293,20 +371,27 @@ def splits(lesson: dict[str, Any]) -> list[list[str]]:
         [np.arange(n) / n * 10 for n in np.bincount(user)]
     ).astype(int)
     drawn = np.where(place < 8, 0, np.where(place < 9, 1, 2))
+    parts = {"last film: ": last, "random tenth: ": drawn}
+    if published is not None:
+        parts[QIAN] = published
     rows = []
-    for title, part in (("last film", last), ("random tenth", drawn)):
+    for title, part in parts.items():
         seen, struck = seen_table(lesson, part == 0), seen_table(lesson, part < 2)
         held = seen_table(lesson, part == 2)
         users, films = lesson["fit_bpr"](seen)
         scores = fixed(lesson, seen) | {"BPR": users @ films.T}
         for name, one in (scores | libraries(seen, 0)).items():
             found = judged(lesson, one, struck, held)
-            row = [f"{title}: {name}"]
+            row = [title + name]
             for metric in SPLITS[1:4]:
                 row.append(f"{_over_users(found[metric]):.3f}")
             rows.append(row)
             print(f"  {row}", flush=True)
-    return [*rows, ["random tenth: RecBole's BPR, published", *RECBOLE]]
+    rows.append(["random tenth: RecBole's BPR, published", *RECBOLE])
+    if published is not None:
+        for name, recall in SHEHZAD.items():
+            rows.append([f"{QIAN}{name}, published", "", "", recall])
+    return rows
 
 
 def cold(lesson: dict[str, Any], seeds: range, n_folds: int) -> list[list[str]]:
