@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from course_tools.lessons import JUPYTER, find_lessons
+from course_tools.lessons import JUPYTER, ROOT, find_lessons
 from course_utils.alt_text import PICTURES, stored_text
 from course_utils.errors import CourseError
 from course_utils.table_heads import with_scopes
@@ -89,9 +89,12 @@ def lesson_page(notebook: Any, title: str) -> str:
         JupyterLab's own page in the course's template.
     """
     exporter = HTMLExporter(
-        template_name="course", extra_template_basedirs=[str(TEMPLATES)]
+        template_name="course",
+        extra_template_basedirs=[str(TEMPLATES)],
+        embed_images=True,  # the page may be moved, and its pictures with it
     )
-    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})
+    place = {"name": title, "path": str(ROOT)}
+    page, _ = exporter.from_notebook_node(notebook, {"metadata": place})
     return with_scopes(page)  # those of Markdown, too
 
 

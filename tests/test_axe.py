@@ -51,6 +51,7 @@ def test_an_exported_lesson_has_no_serious_fault(lesson, chromium, tmp_path):
     assert len(alts) >= drawn > 0
     assert not [alt for alt in alts if len(alt) < 6 or alt.startswith("No description")]
     assert "<th>" not in page
+    assert 'src="images/' not in page  # pictures come with the page
 
 
 def test_the_test_sees_what_is_wrong_with_a_page_of_nbconverts_own(chromium, tmp_path):
