@@ -80,8 +80,8 @@ def train(answer: Answer, fit: tuple, held_out: tuple) -> str:
     if gain.low <= BAR:
         fail(f"On {len(wanted)} threads held out {_told(raw, new, gain)} {_why(gain)}")
     return (
-        f"On {len(wanted)} threads held out {_told(raw, new, gain)} From labels that "
-        "nobody typed you have trained a head that searches better than none."
+        f"On {len(wanted)} threads held out {_told(raw, new, gain)} From 250 labels "
+        "and a vote you have trained a head that searches better than none."
     )
 
 
