@@ -297,6 +297,22 @@ def test_a_tiny_run_of_lesson_08_scores_both_sets(tmp_path, monkeypatch, capsys)
         assert table["250 labels alone"][4:] == ["", ""]
 
 
+def test_several_heads_of_lesson_08_are_judged_by_the_mean_of_their_vectors():
+    turns = {0: np.eye(2), 1: np.array([[0, 1], [1, 0]])}
+    asked = {}
+    lesson = {
+        "train": lambda vectors, labels, seed, passes: seed,
+        "tuned": lambda head, vectors: vectors @ turns[head],
+        "judge": lambda known, labels, queries, truth: asked.update(of=queries),
+    }
+    vectors, labels = np.array([[1.0, 0.0], [0.6, 0.8]]), np.array([0, 1])
+    part = (None, vectors, labels)
+    lesson_08._tuned(lesson, part, part, (np.arange(2), labels, [0], 1))
+    np.testing.assert_allclose(asked["of"], vectors)
+    lesson_08._tuned(lesson, part, part, (np.arange(2), labels, [0, 1], 1))
+    np.testing.assert_allclose(asked["of"], np.full((2, 2), np.sqrt(0.5)))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -22,6 +22,7 @@ from course_utils.evaluation import mean_interval, paired_bootstrap
 from course_utils.posts import load_posts, one_of_each, reveal
 
 import numpy as np
+from sklearn.preprocessing import normalize
 
 SOURCES = {"08_four_desks": "20 Newsgroups, four desks", "08_ag_news": "AG News"}
 # Heuristics for stories of 2004; those for posts are in the notebook.
@@ -39,7 +40,7 @@ N_LABELLED, N_VALIDATION = 250, 100
 N_STORIES = {"pool": 20_000, "test": 2_000}
 CANDIDATES = [round(t, 2) for t in np.arange(0, 0.96, 0.05)]
 WANTED = 0.95
-FEW_PASSES = 60
+FEW_PASSES, N_HEADS = 60, 3
 FEWEST_DRAWS, FEWEST_POSTS = 2, 1_000
 ALONE = "250 labels alone"
 METRICS = ("precision@10", "nDCG@10", "classifier")
@@ -249,7 +250,10 @@ def measure(
             passes = lesson["EPOCHS"] * max(1, largest // len(rows))
             if "passes" in name:
                 passes = FEW_PASSES
-            scores[name] = _tuned(lesson, learn, ask, (rows, labels, seed, passes))
+            starts = range(N_HEADS) if name.endswith("heads") else (0,)
+            seeds_of_heads = [seed + len(seeds) * start for start in starts]
+            how = (rows, labels, seeds_of_heads, passes)
+            scores[name] = _tuned(lesson, learn, ask, how)
         if seed < thaw:
             scores["250, encoder thawed"] = _thawed(lesson, learn, manual, ask, seed)
         draws.append(scores)
@@ -318,6 +322,7 @@ def label_sets(
     clean = rows[~(suspect & unknown[rows])]
     by_learner = np.sort(np.concatenate([labelled, surest]))
     everyone = np.arange(len(truth))
+    heads = f"mean of {N_HEADS} heads"
     return {
         ALONE: (labelled, manual[labelled]),
         f"250 alone, {FEW_PASSES} passes": (labelled, manual[labelled]),
@@ -325,13 +330,19 @@ def label_sets(
         "vote's": (rows, weak[rows]),
         "vote's without suspects": (clean, weak[clean]),
         "all true": (everyone, truth),
+        f"250 alone, {heads}": (labelled, manual[labelled]),
+        f"vote's without suspects, {heads}": (clean, weak[clean]),
     }, threshold
 
 
 def _tuned(lesson: dict[str, Any], learn: Part, ask: Part, how: Any) -> Scores:
-    rows, labels, seed, passes = how
-    head = lesson["train"](learn[1][rows], labels, seed, passes)
-    known, asked = (lesson["tuned"](head, v) for v in (learn[1][rows], ask[1]))
+    """Scores of one head, or of the mean of several heads' vectors, of length 1."""
+    rows, labels, seeds, passes = how
+    heads = [lesson["train"](learn[1][rows], labels, seed, passes) for seed in seeds]
+    known, asked = (
+        normalize(np.mean([lesson["tuned"](head, v) for head in heads], axis=0))
+        for v in (learn[1][rows], ask[1])
+    )
     return lesson["judge"](known, labels, asked, ask[2])
 
 
