@@ -143,6 +143,7 @@ def draw_history(history: Mapping[str, Sequence[float]]) -> Figure:
     import matplotlib.pyplot as plt
 
     epochs = range(1, len(history["loss"]) + 1)
+    step = -(-len(epochs) // 10)  # more than ten ticks would run into each other
     lowest = min(epochs, key=lambda epoch: history["val_loss"][epoch - 1])
     fig, axes = plt.subplots(1, 2, figsize=(8, 3.6))
     labels = {"loss": "cross-entropy (nats)", "accuracy": "accuracy (share of items)"}
@@ -150,7 +151,7 @@ def draw_history(history: Mapping[str, Sequence[float]]) -> Figure:
         ax.plot(epochs, history[what], "o-", ms=4, label="trained on")
         ax.plot(epochs, history[f"val_{what}"], "s-", ms=4, label="validation")
         ax.axvline(lowest, color=GREY, linestyle=":")
-        ax.set(xlabel="epoch", ylabel=label, xticks=epochs)
+        ax.set(xlabel="epoch", ylabel=label, xticks=epochs[step - 1 :: step])
     axes[1].legend(loc="lower right")
     return fig
 

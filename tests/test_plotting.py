@@ -8,6 +8,7 @@ from course_utils.evaluation import Interval
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -37,6 +38,16 @@ def test_a_history_marks_the_epoch_with_the_lowest_validation_loss():
     fig = plotting.draw_history(losses | shares)
     for ax in fig.axes:
         assert list(ax.lines[-1].get_xdata()) == [2, 2]
+    plt.close(fig)
+
+
+@pytest.mark.parametrize(
+    ("n", "ticks"), [(3, [1, 2, 3]), (50, [5, 10, 15, 20, 25, 30, 35, 40, 45, 50])]
+)
+def test_a_history_has_at_most_ten_ticks(n, ticks):
+    names = ("loss", "val_loss", "accuracy", "val_accuracy")
+    fig = plotting.draw_history(dict.fromkeys(names, [0.5] * n))
+    assert list(fig.axes[0].get_xticks()) == ticks
     plt.close(fig)
 
 
