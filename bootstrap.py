@@ -38,9 +38,10 @@ SYSTEMS = (
     "newer (Apple silicon) and on Windows (x86-64)."
 )
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-# Compiled at once, or the first import of TensorFlow would take seconds longer. Of the
-# other packages, small ones aside, a lesson imports the lesser part.
-COMPILED = "keras matplotlib numpy pandas scipy sklearn tensorflow".split()
+# Compiled at once, or first imports of TensorFlow and torch, whose optimisers import
+# sympy, would take seconds longer: on Binder in each session. Of the other packages,
+# small ones aside, a lesson imports the lesser part.
+COMPILED = "keras matplotlib numpy pandas scipy sklearn sympy tensorflow torch".split()
 
 
 def main():

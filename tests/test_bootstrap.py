@@ -730,10 +730,11 @@ def test_uv_itself_comes_by_its_digest(tmp_path, monkeypatch, capfd):
     assert bootstrap.get_uv(["false"], str(tmp_path / "tools")) == path
 
 
-def test_the_first_import_of_tensorflow_finds_bytecode(monkeypatch, tmp_path):
-    (tmp_path / "tensorflow" / "tests").mkdir(parents=True)
-    (tmp_path / "tensorflow" / "tests" / "long.py").touch()
-    (tmp_path / "tensorflow" / "graph.py").touch()
+@pytest.mark.parametrize("package", ["tensorflow", "torch"])
+def test_the_first_import_finds_bytecode(package, monkeypatch, tmp_path):
+    (tmp_path / package / "tests").mkdir(parents=True)
+    (tmp_path / package / "tests" / "long.py").touch()
+    (tmp_path / package / "graph.py").touch()
     monkeypatch.setattr(bootstrap, "ask", lambda command: str(tmp_path))
     one = Recorder()
     one.python = sys.executable
