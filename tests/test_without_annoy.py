@@ -14,7 +14,7 @@ import pytest
 # What makes a lesson small, and the last cell to which it matters whether annoy is
 # there. A whole run would train for the cells below, which nbval runs anyway.
 SMALL = {
-    6: ("quick=(8, 1)", "quick=(1, 1)", "predict_proba(asked_test)"),
+    6: ("quick=(7, 1)", "quick=(1, 1)", "predict_proba(asked_test)"),
     7: ("quick=20_000", "quick=2_000", "pd.DataFrame(leads)"),
 }
 NEED_IT = [lesson for lesson in LESSONS if lesson.number in SMALL]
